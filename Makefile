@@ -1,0 +1,71 @@
+# Large Language Models: Theory, Practice, Ethics and Safety
+SHELL := /bin/bash
+PYTHON ?= python3
+SCALE ?= ci
+PORT ?= 8000
+BIN := .venv/bin
+LAB := $(BIN)/python -m llmsafety_lab.course.cli
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Runs one step, says what it is, and how long it took.
+define step
+	@start=$$(date +%s); echo "==> $(1)"; $(2) && echo "==> $(1): $$(($$(date +%s) - start)) s"
+endef
+
+.PHONY: help site test setup tools fetch notebooks book student lint types pytest doctor lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+site: setup fetch notebooks ## build everything and serve the site
+	$(call step,book,$(LAB) book)
+	@$(LAB) book --serve --port $(PORT)
+
+test: setup tools fetch lint types student notebooks book pytest ## run every check
+
+book: notebooks ## build the site without serving it
+	$(call step,book,$(LAB) book)
+
+setup: .venv/ready ## create the virtual environment
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(call step,install,$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-compile -r requirements.txt && \
+	  $(BIN)/python -m pip install --quiet --no-deps --editable .)
+	@touch $@
+
+tools: ## install the sandbox and the browser where apt may
+	$(call step,tools,bash .ci/tools)
+
+fetch: setup ## fetch the models and data
+	$(call step,fetch,$(LAB) fetch)
+
+notebooks: setup fetch ## execute every notebook
+	$(call step,notebooks,$(LAB) execute --scale $(SCALE))
+
+student: setup ## check that the student notebooks are as the masters say
+	$(call step,student notebooks,$(LAB) build --check)
+
+lint: setup ## ruff
+	$(call step,ruff,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
+
+types: setup ## types of the public functions
+	$(call step,mypy,$(BIN)/mypy)
+
+pytest: setup ## the tests
+	$(call step,pytest,$(BIN)/python -m pytest)
+
+doctor: setup ## say what is missing on this machine
+	@$(LAB) doctor
+
+lock: setup ## make requirements.txt and package-lock.json anew
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
+	  --no-header --no-annotate --output-file requirements.txt
+	@sed -i.old -E '/^(nvidia-|cuda-|triton)/d' requirements.txt && rm requirements.txt.old
+	@$(BIN)/npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --silent
+	@echo "requirements.txt and package-lock.json are new; torch pins its own CUDA libraries"
+
+clean: ## remove what was built
+	@rm -rf _build

@@ -1,0 +1,1 @@
+"""The course's machinery: build, execute, check, grade."""

@@ -1,0 +1,140 @@
+"""What an answer must not call: refused on its syntax tree, and switched off at run time in the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+import textwrap
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+_KEPT_ALIVE: list[Any] = []
+
+
+class Forbidden(Exception):
+    """The answer calls what the exercise asks the student to write."""
+
+
+def refuse(trees: Sequence[ast.Module], answer: str, forbid: Sequence[str]) -> None:
+    """Raise if the answer's definition, or a definition that it uses, names something forbidden.
+
+    Parameters
+    ----------
+    trees
+        The notebook's definitions, cell by cell.
+    answer
+        The name of the student's function or class.
+    forbid
+        Dotted names; those that name an operator (``aten::``) count by their last part too.
+
+    Raises
+    ------
+    Forbidden
+        Says which name, and in which line.
+    """
+    last = {name.replace("::", ".").rpartition(".")[2] for name in forbid}
+    bound: dict[str, list[ast.stmt]] = {}
+    for tree in trees:
+        for node in tree.body:
+            for name in _binds(node):
+                bound.setdefault(name, []).append(node)
+    seen: set[str] = set()
+    waiting = [answer]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in bound.get(name, ()):
+            for found, line in _forbidden_names(node, last, only=name):
+                raise Forbidden(f"{answer} uses {found} (line {line}), which this exercise asks you to write yourself.")
+            waiting += [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+
+
+def _binds(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+
+
+def _forbidden_names(node: ast.stmt, last: set[str], only: str) -> Iterator[tuple[str, int]]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.ImportFrom):
+            for alias in part.names:
+                if alias.name in last and (part is not node or (alias.asname or alias.name) == only):
+                    yield f"{part.module}.{alias.name}", part.lineno
+        elif isinstance(part, ast.Attribute) and part.attr in last:
+            if not (isinstance(part.value, ast.Name) and part.value.id in ("self", "cls")):
+                yield ast.unparse(part)[:80], part.lineno
+        elif isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in last:
+            yield repr(part.value), part.lineno
+
+
+def trees_of(namespace: dict[str, Any], forbid: Sequence[str]) -> list[ast.Module]:
+    """Return the syntax trees of what a running notebook has defined, for `refuse`."""
+    trees = []
+    objects = {id(thing): name for name in forbid if (thing := _resolve(name)) is not None}
+    for name, value in list(namespace.items()):
+        if id(value) in objects:
+            module, _, attribute = objects[id(value)].rpartition(".")
+            trees.append(ast.parse(f"from {module} import {attribute} as {name}"))
+        elif isinstance(value, types.FunctionType | type) and value.__module__ == namespace.get("__name__"):
+            try:
+                trees.append(ast.parse(textwrap.dedent(inspect.getsource(value))))
+            except (OSError, TypeError, SyntaxError):
+                continue
+    return trees
+
+
+def _resolve(name: str) -> Any:
+    if "::" in name:
+        return None
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute, None)
+
+
+def disarm(forbid: Sequence[str], hide: str) -> None:
+    """Make what is forbidden raise, and the module ``hide`` give no answers, for the rest of this process.
+
+    An operator (``aten::name``) is overridden in torch's dispatcher, so that no other way to it is left open.
+    """
+    for name in forbid:
+        if name.startswith("aten::"):
+            _override(name.removeprefix("aten::"))
+        else:
+            module, _, attribute = name.rpartition(".")
+            setattr(importlib.import_module(module), attribute, _refusal(name))
+    sys.modules[hide] = _Hidden(hide)
+    parent, _, attribute = hide.rpartition(".")
+    setattr(sys.modules[parent], attribute, sys.modules[hide])
+
+
+def _override(name: str) -> None:
+    import torch
+
+    library = torch.library.Library("aten", "IMPL")
+    for key in ("CPU", "AutogradCPU"):
+        library.impl(name, _refusal(f"torch's {name}"), key)
+    _KEPT_ALIVE.append(library)
+
+
+def _refusal(name: str) -> Any:
+    def refused(*args: Any, **kwargs: Any) -> NoReturn:
+        raise Forbidden(f"{name} is what this exercise asks you to write yourself.")
+
+    return refused
+
+
+class _Hidden(types.ModuleType):
+    """Stands in for the module whose functions the lab asks for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _refusal(f"{self.__name__}.{name}")

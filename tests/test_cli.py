@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmsafety_lab.course import cli
+
+COMMANDS = ("build", "execute", "exercises", "grade", "gradescope", "fetch", "key", "book", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"Example: llmsafety-lab {command}" in capsys.readouterr().out
+
+
+def test_exercises_as_json_and_as_a_table(capsys) -> None:
+    assert cli.main(["exercises", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"lab", "id", "title", "points", "difficulty", "importance", "minutes", "mutants"} == set(rows[0])
+    assert cli.main(["exercises"]) == 0
+    table = capsys.readouterr().out
+    assert all(row["id"] in table for row in rows)
+
+
+def test_a_key_is_made_once_and_read_by_nobody_else(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "course.key"
+    assert cli.main(["key", str(path)]) == 0
+    first = path.read_text()
+    assert len(first) > 32 and path.stat().st_mode & 0o077 == 0
+    assert cli.main(["key", str(path)]) == 2
+    assert path.read_text() == first
+
+
+def test_outside_a_checkout_the_error_says_so_without_a_traceback(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["build"]) == 2
+    error = capsys.readouterr().err
+    assert "not inside a checkout" in error and "Traceback" not in error
+    assert cli.main(["--debug", "build"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_wrong_options_exit_with_two() -> None:
+    for arguments in (["nothing"], ["execute", "--jobs", "0"], ["grade", "x"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 2
+
+
+def test_the_package_alone_imports_no_torch() -> None:
+    code = "import sys, llmsafety_lab, llmsafety_lab.course.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
