@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
+import pkgutil
 import sys
 import textwrap
 import types
@@ -96,7 +96,7 @@ def _resolve(name: str) -> Any:
     if "::" in name:
         return None
     module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute, None)
+    return getattr(pkgutil.resolve_name(module), attribute, None)
 
 
 def disarm(forbid: Sequence[str], hide: str) -> None:
@@ -109,7 +109,7 @@ def disarm(forbid: Sequence[str], hide: str) -> None:
             _override(name.removeprefix("aten::"))
         else:
             module, _, attribute = name.rpartition(".")
-            setattr(importlib.import_module(module), attribute, _refusal(name))
+            setattr(pkgutil.resolve_name(module), attribute, _refusal(name))
     sys.modules[hide] = _Hidden(hide)
     parent, _, attribute = hide.rpartition(".")
     setattr(sys.modules[parent], attribute, sys.modules[hide])

@@ -188,6 +188,8 @@ def _view(topic: str) -> list[str]:
     view += ["--perms", "0755", "--tmpfs", str(_PACKAGE / "checks")]
     if (_PACKAGE / f"{topic}.py").exists():
         view += ["--ro-bind", "/dev/null", str(_PACKAGE / f"{topic}.py")]
+    for place in (str(_PACKAGE / "checks"), "/dev", "/"):
+        view += ["--remount-ro", place]
     return view
 
 

@@ -62,9 +62,11 @@ def _warden(limits: dict[str, Any], connection: int, leash: int, uid: int) -> No
     mine = os.getuid()
     _check(_LIBC.unshare(_NEWNS | _NEWIPC | _NEWPID | (0 if root else _NEWUSER)), "unshare")
     if not root:
+        _prctl(_PR_SET_DUMPABLE, 1)
         for name, text in (("setgroups", "deny"), ("uid_map", f"{mine} {mine} 1"), ("gid_map", f"{mine} {mine} 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
+        _prctl(_PR_SET_DUMPABLE, 0)
     child = os.fork()
     if child == 0:
         os.close(leash)
