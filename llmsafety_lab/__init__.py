@@ -1,4 +1,4 @@
-"""Reference implementations, models, data and checks of the course *Large Language Models: Theory, Practice, Ethics and Safety*."""
+"""The package of the course *Large Language Models: Theory, Practice, Ethics and Safety*."""
 
 from __future__ import annotations
 

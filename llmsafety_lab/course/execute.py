@@ -24,6 +24,13 @@ from tqdm import tqdm
 from llmsafety_lab.course import masters
 
 _PACKAGE = Path(__file__).parents[1]
+_PAPERMILL = """
+from jupyter_client.manager import KernelManager
+from papermill.cli import papermill
+
+KernelManager.transport.default_value = "ipc"  # two kernels that start together can pick the same TCP port
+papermill()
+"""
 
 
 class NotebookError(RuntimeError):
@@ -136,8 +143,10 @@ def _papermill(notebook: Any, target: Path, scale: str, folder: Path) -> tuple[f
 
     source = folder / target.name.replace(".executed", "")
     nbformat.write(notebook, source)
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3", "-p", "SCALE", scale]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "MPLBACKEND": "agg"}
+    launch = ["-m", "papermill"] if os.name == "nt" else ["-c", _PAPERMILL]
+    command = [sys.executable, *launch, "--no-progress-bar", "-k", "python3", "-p", "SCALE", scale]
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+    environment = {**os.environ, **quiet, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     started = time.monotonic()
     with open(folder / "log", "w+") as log:
         process = subprocess.Popen(

@@ -76,7 +76,9 @@ def grade(
         salt = _salt(topic, key, limits)
         open_boxes: queue.SimpleQueue[Box] = queue.SimpleQueue()
         for _ in range(min(jobs, max(1, len(found.chosen)))):
-            open_boxes.put(boxes.enter_context(Unsafe(limits) if unsafe else Sandbox(topic, limits)))
+            box: Box = Unsafe(limits) if unsafe else Sandbox(topic, limits)
+            boxes.callback(box.close)
+            open_boxes.put(box)
 
         def one(submission: Submission) -> dict[str, Any]:
             state = out / "state" / f"{submission.student}.json"

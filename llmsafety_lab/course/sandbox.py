@@ -181,10 +181,10 @@ def _view(topic: str) -> list[str]:
             view += ["--ro-bind", place, place]
     for place in ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"):
         view += ["--ro-bind-try", place, place]
-    for place in dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), _PACKAGE)):
-        for parent in reversed(place.parents[:-1]):
+    for needed in dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), _PACKAGE)):
+        for parent in reversed(needed.parents[:-1]):
             view += ["--perms", "0755", "--dir", str(parent)]
-        view += ["--ro-bind", str(place), str(place)]
+        view += ["--ro-bind", str(needed), str(needed)]
     view += ["--perms", "0755", "--tmpfs", str(_PACKAGE / "checks")]
     if (_PACKAGE / f"{topic}.py").exists():
         view += ["--ro-bind", "/dev/null", str(_PACKAGE / f"{topic}.py")]
@@ -232,7 +232,10 @@ class Unsafe:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        return None
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is kept between exercises."""
 
     @contextlib.contextmanager
     def run(self) -> Iterator[Transport]:

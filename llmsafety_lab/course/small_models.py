@@ -62,11 +62,11 @@ def _build(recipe: SmallModel) -> Any:
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.heads,
         max_position_embeddings=2048,
-        attn_implementation="eager",
     )
+    config._attn_implementation = "eager"
     with _LOCK, torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = LlamaForCausalLM(config).to(torch.float64).eval()
+        model = LlamaForCausalLM(config).double().eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
             if parameter.dim() == 2:

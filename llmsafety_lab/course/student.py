@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import copy
 import json
 import linecache
 import socket
@@ -122,7 +123,7 @@ class Session:
 
 
 def _built(value: Any) -> Any:
-    return value.build() if type(value) is SmallModel else value
+    return copy.deepcopy(value.build()) if type(value) is SmallModel else value
 
 
 def definitions(tree: ast.Module) -> ast.Module:

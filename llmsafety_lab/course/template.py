@@ -50,7 +50,7 @@ def main() -> None:
         if os.fork() == 0:
             control.close()
             try:
-                _warden(json.loads(message), *descriptors, uid=_FIRST_UID + slot % 4096)
+                _warden(json.loads(message), descriptors[0], descriptors[1], _FIRST_UID + slot % 4096)
             finally:
                 os._exit(0)
         for descriptor in descriptors:

