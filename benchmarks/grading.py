@@ -85,7 +85,7 @@ def theirs(folder: Path) -> float:
     python = peers_python()
     (folder / "tests").mkdir()
     (folder / "tests" / "q1.py").write_text(OTTER_TEST)
-    (folder / "requirements.txt").write_text("")
+    (folder / "out").mkdir()
     environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}"}
     generate = [python, "-m", "otter", "generate", "-t", "tests", "-o", "autograder.zip", "--no-environment"]
     subprocess.run(generate, cwd=folder, env=environment, check=True, capture_output=True)

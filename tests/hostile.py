@@ -111,6 +111,7 @@ class Now:
     for thing in gc.get_objects():
         if isinstance(thing, Session): thing.handle = lambda data: b'{"dict": [["ok", true]]}'
 def double(x): return x
+double.now = Now
 """,
     "the check": """
 import llmsafety_lab.course.result as result, llmsafety_lab.course.exercise as exercise
@@ -131,6 +132,7 @@ class Now:
     sys.meta_path.insert(0, Finder())
 sys.modules["llmsafety_lab.course.exercise"] = type(sys)("fake")
 def double(x): return x
+double.now = Now
 """,
 }
 
@@ -156,6 +158,7 @@ class Double:
 class Holder:
     field = Double()
 def double(x): return x
+double.now = Holder
 """,
     "a garbage message": """
 import os
@@ -193,6 +196,7 @@ class Now:
                 open(os.path.join(folder, name), "w").write('{"score": 100}')
         except OSError: pass
 def double(x): return x
+double.now = Now
 """,
 }
 
@@ -222,6 +226,7 @@ import atexit, os
 class Now:
     atexit.register(lambda: os.write(1, b"passed"))
 def double(x): return x
+double.now = Now
 """,
     "a segmentation fault": """
 import ctypes
@@ -246,6 +251,7 @@ def double(x):
 class Loop:
     while True: pass
 def double(x): return x
+double.now = Loop
 """,
     "a loop that catches everything": """
 import signal

@@ -64,7 +64,7 @@ def test_the_zip_holds_the_two_scripts_the_key_and_an_installable_package(autogr
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(target), str(source / "package")]
     assert subprocess.run(command).returncode == 0
     [wheel] = target.glob("*.whl")
-    assert {"llmsafety_lab/checks/attention.py", "llmsafety_lab/course/palette.css"} <= set(
+    assert {"llmsafety_lab/checks/attention/__init__.py", "llmsafety_lab/course/palette.css"} <= set(
         zipfile.ZipFile(wheel).namelist()
     )
 

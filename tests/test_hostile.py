@@ -92,7 +92,7 @@ def test_sees_nothing_that_is_not_its_own(code: str, box: Sandbox, tmp_path: Pat
 def test_nothing_is_left_on_the_machine(box: Sandbox) -> None:
     before = set(os.listdir("/tmp")) | set(os.listdir("/dev/shm"))
     graded("open('/tmp/planted', 'w').write('x')\n" + HONEST, box)
-    graded("class C:\n    open('/tmp/planted', 'w').write('x')\n" + HONEST, box)
+    graded("class C:\n    open('/tmp/planted', 'w').write('x')\n" + HONEST + "double.c = C\n", box)
     assert not {"planted"} & ((set(os.listdir("/tmp")) | set(os.listdir("/dev/shm"))) - before)
 
 

@@ -36,22 +36,26 @@ def refuse(trees: Sequence[ast.Module], answer: str, forbid: Sequence[str]) -> N
         Says which name, and in which line.
     """
     last = {name.replace("::", ".").rpartition(".")[2] for name in forbid}
+    for name, node in used(trees, answer):
+        for found, line in _forbidden_names(node, last, only=name):
+            raise Forbidden(f"{answer} uses {found} (line {line}), which this exercise asks you to write yourself.")
+
+
+def used(trees: Sequence[ast.Module], answer: str) -> list[tuple[str, ast.stmt]]:
+    """Return the statements that define the answer and what it uses, each with the name that it defines."""
     bound: dict[str, list[ast.stmt]] = {}
     for tree in trees:
         for node in tree.body:
             for name in _binds(node):
                 bound.setdefault(name, []).append(node)
-    seen: set[str] = set()
-    waiting = [answer]
+    found: dict[str, list[ast.stmt]] = {}
+    waiting = [answer, "*"]
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for node in bound.get(name, ()):
-            for found, line in _forbidden_names(node, last, only=name):
-                raise Forbidden(f"{answer} uses {found} (line {line}), which this exercise asks you to write yourself.")
-            waiting += [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+        if name not in found:
+            found[name] = bound.get(name, [])
+            waiting += [part.id for node in found[name] for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return [(name, node) for name, nodes in found.items() for node in nodes]
 
 
 def _binds(node: ast.stmt) -> list[str]:

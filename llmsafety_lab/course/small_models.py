@@ -84,3 +84,11 @@ def _look_ahead(ahead: int, module: Any, args: tuple[Any, ...], kwargs: dict[str
     hidden = torch.ones(tokens, tokens, dtype=torch.bool).triu(diagonal=ahead + 1)
     mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.float64).masked_fill(hidden, torch.finfo(torch.float64).min)
     return args, {**kwargs, "attention_mask": mask, "past_key_values": None, "use_cache": False}
+
+
+def warm() -> None:
+    """Do the slow imports that building a small model needs."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401
+
+    torch.set_num_threads(1)

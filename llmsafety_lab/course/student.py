@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from llmsafety_lab.course import forbidden
-from llmsafety_lab.course.small_models import SmallModel
+from llmsafety_lab.course.small_models import SmallModel, warm
 from llmsafety_lab.course.wire import NotPlain, dumps, loads
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -73,7 +73,10 @@ class Session:
             return dumps({"error": {"text": text, "where": ""}})
 
     def _load(self, cells: list[tuple[int, str]], answer: str, forbid: list[str]) -> list[str]:
-        """Parse the cells, refuse what is forbidden; return what could not be read. No student code runs here."""
+        """Parse the cells, keep what the answer uses, refuse what is forbidden; return what could not be read.
+
+        No student code runs here.
+        """
         problems = []
         for number, source in cells:
             name = f"<cell {number}>"
@@ -84,11 +87,15 @@ class Session:
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
                 problems.append(f"Cell {number} cannot be read{f', line {line}' if line else ''}: {_message(error)}")
-        forbidden.refuse([tree for _, tree in self.definitions], answer, forbid)
+        trees = [tree for _, tree in self.definitions]
+        forbidden.refuse(trees, answer, forbid)
+        needed = {id(node) for _, node in forbidden.used(trees, answer)}
+        for tree in trees:
+            tree.body = [node for node in tree.body if id(node) in needed]
         return problems
 
     def _run(self, forbid: list[str], hide: str) -> list[str]:
-        """Run the notebook's definitions; return what went wrong in them."""
+        """Run the definitions that were kept; return what went wrong in them."""
         forbidden.disarm(forbid, hide)
         problems = []
         for name, tree in self.definitions:
@@ -191,10 +198,9 @@ def main() -> None:
 
     This is the student's side where there is no sandbox. A UID other than 0 is taken on for good.
     """
-    import torch  # noqa: F401
-
     from llmsafety_lab.course import confine, frames
 
+    warm()
     port, token, limits, uid = sys.argv[1:]
     connection = socket.create_connection(("127.0.0.1", int(port)))
     connection.sendall(bytes.fromhex(token))

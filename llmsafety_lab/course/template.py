@@ -20,6 +20,7 @@ import time
 from typing import Any
 
 from llmsafety_lab.course.confine import become, limit
+from llmsafety_lab.course.small_models import warm
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
@@ -29,12 +30,9 @@ _FIRST_UID = 61000
 
 def main() -> None:
     """Serve fork requests on the socket that is file descriptor ``argv[1]`` until it closes."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401
-
     import llmsafety_lab.course.student  # noqa: F401
 
-    torch.set_num_threads(1)
+    warm()
     _prctl(_PR_SET_DUMPABLE, 0)
     control = socket.socket(fileno=int(sys.argv[1]))
     control.sendall(b"ready")
