@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def execute(
 
     with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(paths), unit="notebook", desc="notebooks") as bar:
         try:
-            for done in [pool.submit(one, path) for path in paths]:
+            for done in as_completed([pool.submit(one, path) for path in paths]):
                 done.result()
                 bar.update()
         except KeyboardInterrupt:
@@ -143,15 +143,15 @@ def _papermill(notebook: Any, target: Path, scale: str, folder: Path) -> tuple[f
 
     source = folder / target.name.replace(".executed", "")
     nbformat.write(notebook, source)
+    seconds = "300" if scale == "ci" else "7200"
     launch = ["-m", "papermill"] if os.name == "nt" else ["-c", _PAPERMILL]
-    command = [sys.executable, *launch, "--no-progress-bar", "-k", "python3", "-p", "SCALE", scale]
+    command = [sys.executable, *launch, "--no-progress-bar", "--execution-timeout", seconds]
+    command += ["-k", "python3", "-p", "SCALE", scale, str(source), str(target)]
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
     environment = {**os.environ, **quiet, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     started = time.monotonic()
     with open(folder / "log", "w+") as log:
-        process = subprocess.Popen(
-            [*command, str(source), str(target)], cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:

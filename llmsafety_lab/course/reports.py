@@ -91,8 +91,8 @@ def feedback(topic: str, student: Student, results: list[Result], late: bool) ->
 <title>{title}: feedback for {name}</title>
 <style>
 {palette}
-body {{ max-width: 44rem; margin: 2rem auto; padding: 0 1rem; font-family: var(--lab-font); line-height: 1.5;
-  color: var(--lab-ink); background: var(--lab-paper); overflow-wrap: anywhere; }}
+body {{ max-width: 44rem; margin: 2rem auto; padding: 0 1rem; font-family: var(--font-serif); line-height: 1.5;
+  color: var(--ink); background: var(--paper); overflow-wrap: anywhere; }}
 h1, h2 {{ line-height: 1.2; }} h2 {{ font-size: 1.1rem; margin-bottom: .2rem; }}
 </style>
 </head>

@@ -38,7 +38,7 @@ class Result:
 
     def to_html(self) -> str:
         """Return the result as HTML, with everything that came from the student escaped."""
-        colour, mark = ("#00694b", "✓") if self.passed else ("#a23b00", "✗")
+        colour, mark = ("var(--green, #0b6b51)", "✓") if self.passed else ("var(--vermillion, #a83a14)", "✗")
         rows = "".join(
             f"<div><b>{label}</b> <code style='white-space:pre-wrap'>{html.escape(value)}</code></div>"
             for label, value in (("Expected", self.expected), ("Got", self.got))

@@ -22,6 +22,7 @@ from pathlib import Path
 from llmsafety_lab.course.answer import Transport
 from llmsafety_lab.course.exercise import Failed
 from llmsafety_lab.course.frames import Closed, receive, send
+from llmsafety_lab.course.small_models import warm
 from llmsafety_lab.course.wire import NotPlain, dumps
 
 _PACKAGE = Path(__file__).parents[1]
@@ -153,6 +154,7 @@ class Sandbox:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
+        warm()
         self._control.settimeout(_START_SECONDS)
         try:
             started = self._control.recv(16)
