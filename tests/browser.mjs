@@ -1,0 +1,138 @@
+// Visits every page of the site with one Chromium and prints what it saw as JSON; test_site.py judges it.
+// node browser.mjs MODULES BROWSER BASE PAGE...
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const [, , modules, executablePath, base, ...names] = process.argv;
+const { chromium } = createRequire(join(modules, "index.js"))("playwright-core");
+const axe = readFileSync(join(modules, "axe-core", "axe.min.js"), "utf8");
+const WIDE = { width: 1280, height: 900 };
+const NARROW = { width: 390, height: 844 };
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+
+const open = async (options = {}) => {
+  const context = await browser.newContext({ viewport: WIDE, colorScheme: "light", reducedMotion: "reduce", ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30000);
+  const seen = { console: [], offsite: [], failed: [] };
+  page.on("console", (message) => message.type() === "error" && seen.console.push(message.text()));
+  page.on("pageerror", (error) => seen.console.push(String(error)));
+  page.on("request", (request) => /^(data|blob):/.test(request.url()) || request.url().startsWith(base) || seen.offsite.push(request.url()));
+  page.on("response", (response) => response.status() >= 400 && seen.failed.push(`${response.status()} ${response.url()}`));
+  page.on("requestfailed", (request) => seen.failed.push(`${request.failure().errorText} ${request.url()}`));
+  return { page, seen, close: () => context.close() };
+};
+
+const settle = async (page) => {
+  await page.waitForFunction(() => document.readyState === "complete");
+  await page.evaluate(() => window.MathJax?.startup?.promise);
+  await page.waitForFunction(() => {
+    const drawn = [...document.querySelectorAll("div.mermaid")].every((diagram) => diagram.querySelector("svg"));
+    const widgets = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]').length;
+    return drawn && document.querySelectorAll(".jupyter-widgets").length >= widgets;
+  });
+};
+
+// What the light page has passed, the dark one need not be asked again but for its colours, nor the narrow one but for the rest.
+const EVERYTHING = {};
+const COLOURS = { runOnly: ["color-contrast", "link-in-text-block"] };
+const LAYOUT = { rules: { "color-contrast": { enabled: false } } };
+
+const violations = async (page, options) => {
+  const found = await page.evaluate((chosen) => window.axe.run(document, { resultTypes: ["violations"], ...chosen }), options);
+  return found.violations.map(
+    ({ id, nodes }) => `${id} (${nodes.length}): ${nodes.slice(0, 3).map((node) => `${node.target.join(" ")} ${node.any[0]?.message ?? ""}`).join(" | ")}`,
+  );
+};
+
+const facts = () => ({
+  title: document.title,
+  ids: [...document.querySelectorAll("[id]")].map((element) => element.id),
+  links: [...document.querySelectorAll("a[href]")].map((link) => link.href),
+  images: [...document.images].filter((image) => !image.complete || !image.naturalWidth).map((image) => image.src),
+  mute: [...document.querySelectorAll("img:not([alt]), svg[role=img]:not([aria-label], [aria-hidden=true])")].map((image) => image.outerHTML.slice(0, 80)),
+  raw: [...document.querySelectorAll("mjx-merror, .problematic, .system-message")].map((element) => element.textContent.trim()),
+  dark: getComputedStyle(document.body).backgroundColor,
+});
+
+const visit = async (name) => {
+  const { page, seen, close } = await open();
+  try {
+    await page.goto(base + name);
+    await settle(page);
+    const wide = await page.evaluate(facts);
+    await page.evaluate(() => document.querySelectorAll("details").forEach((fold) => (fold.open = true)));
+    await page.addScriptTag({ content: axe });
+    const light = await violations(page, EVERYTHING);
+    await page.emulateMedia({ colorScheme: "dark" });
+    await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
+    await settle(page);
+    const dark = await violations(page, COLOURS);
+    const night = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await page.setViewportSize(NARROW);
+    await page.waitForTimeout(100);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    const spilling = await page.evaluate(() =>
+      [...document.querySelectorAll("main *")]
+        .filter((element) => element.getBoundingClientRect().right > window.innerWidth + 1)
+        .slice(0, 5)
+        .map((element) => element.outerHTML.slice(0, 100)),
+    );
+    const narrow = await violations(page, LAYOUT);
+    return { ...seen, ...wide, axe: { light, dark, narrow }, overflow, spilling, day: wide.dark, night };
+  } catch (error) {
+    return { ...seen, crash: String(error) };
+  } finally {
+    await close();
+  }
+};
+
+const behaviour = async () => {
+  const { page, seen, close } = await open();
+  const result = { ...seen };
+  try {
+    await page.goto(`${base}search.html?q=softmax`);
+    await page.waitForSelector("#search-results li a");
+    result.found = await page.$$eval("#search-results li a", (links) => links.map((link) => link.getAttribute("href")));
+
+    await page.goto(base + names[0]);
+    const themes = [];
+    for (let turn = 0; turn < 3; turn++) {
+      await page.click("button.theme-switch-button");
+      themes.push(await page.evaluate(() => [document.documentElement.dataset.mode, document.documentElement.dataset.theme]));
+    }
+    result.themes = themes;
+    await page.keyboard.press("Tab");
+    result.focus = await page.evaluate(() => parseFloat(getComputedStyle(document.activeElement).outlineWidth));
+
+    result.folds = {};
+    for (const lab of names.filter((name) => name.startsWith("labs/"))) {
+      await page.goto(base + lab);
+      await settle(page);
+      const solutions = page.locator(".tag_solution details");
+      const summary = solutions.first().locator("summary");
+      const code = solutions.first().locator("pre");
+      const before = await code.isVisible();
+      await summary.focus();
+      await page.keyboard.press("Enter");
+      result.folds[lab] = { count: await solutions.count(), label: await summary.innerText(), before, after: await code.isVisible() };
+    }
+  } catch (error) {
+    result.crash = String(error);
+  } finally {
+    await close();
+  }
+  return result;
+};
+
+const pages = {};
+const queue = [...names];
+const worker = async () => {
+  for (let name = queue.shift(); name; name = queue.shift()) pages[name] = await visit(name);
+};
+await Promise.all([worker(), worker()]);
+const report = { pages, behaviour: await behaviour() };
+await browser.close();
+process.stdout.write(JSON.stringify(report));
