@@ -189,7 +189,7 @@ def double(x):
     "writes results files": """
 import glob, os
 class Now:
-    for folder in ["/tmp", "/autograder/results", "/work", "/root", "/home", "."]:
+    for folder in ["/tmp", "/student", "/autograder/results", "/work", "/root", "/home", "."]:
         try:
             os.makedirs(folder, exist_ok=True)
             for name in ["results.json", "grades.csv", "state.json"]:
@@ -316,7 +316,7 @@ def double(x):
 def double(x):
     number = 0
     while True:
-        with open(f"/tmp/{number}", "wb") as file: file.write(b"0" * (8 << 20))
+        with open(f"/student/{number}", "wb") as file: file.write(b"0" * (8 << 20))
         number += 1
 """,
     "shared memory": """
@@ -415,9 +415,9 @@ def double(x):
     try: os.setuid(0); seen.append("root")
     except OSError: pass
     if libc.mount(b"tmpfs", b"/usr", b"tmpfs", 0, None) == 0: seen.append("mount")
-    if libc.umount2(b"/tmp", 2) == 0: seen.append("umount")
+    if libc.umount2(b"/student", 2) == 0: seen.append("umount")
     if libc.ptrace(16, 1, 0, 0) == 0 and os.getpid() != 1: seen.append("ptrace")
-    try: os.chroot("/tmp"); seen.append("chroot")
+    try: os.chroot("/student"); seen.append("chroot")
     except OSError: pass
     try: open("/usr/planted", "w"); seen.append("write")
     except OSError: pass
@@ -428,7 +428,7 @@ import os
 def double(x):
     seen = []
     for base, below, _ in os.walk("/"):
-        own = ("/proc", "/tmp", "/dev/shm", "/usr", "/sys")
+        own = ("/proc", "/student", "/dev/shm", "/usr", "/sys")
         below[:] = [name for name in below if os.path.join(base, name) not in own]
         try:
             open(os.path.join(base, "planted"), "w").close()

@@ -120,8 +120,8 @@ def students_processes() -> list[str]:
 
 
 def test_one_exercise_cannot_prepare_the_next(box: Sandbox) -> None:
-    """Every exercise has a process of its own: what one leaves in memory or in /tmp, the next does not find."""
-    planted = "class C:\n    import os\n    found = os.path.exists('/tmp/x')\n    open('/tmp/x', 'w').close()\n"
+    """Every exercise has a process of its own: what one leaves in memory or in its folder, the next does not find."""
+    planted = "class C:\n    import os\n    found = os.path.exists('/student/x')\n    open('/student/x', 'w').close()\n"
     code = planted + "def double(x):\n    assert not C.found\n    return 2 * x\n"
     assert [graded(code, box).earned for _ in range(2)] == [5, 5]
 

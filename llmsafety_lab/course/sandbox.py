@@ -145,7 +145,13 @@ class Sandbox:
                 "-m",
                 "llmsafety_lab.course.template",
             ]
-            environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+            environment = {
+                "PATH": "/usr/bin:/bin",
+                "HOME": "/student",
+                "TMPDIR": "/student",
+                "OMP_NUM_THREADS": "1",
+                "HF_HUB_OFFLINE": "1",
+            }
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
                 env=environment,
@@ -175,7 +181,7 @@ class Sandbox:
 
 def _view(topic: str) -> list[str]:
     """Return bubblewrap's options for what can be seen inside."""
-    view = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    view = ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--tmpfs", "/student"]
     for place in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"):
         if os.path.islink(place):
             view += ["--symlink", os.readlink(place), place]

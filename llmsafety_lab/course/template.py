@@ -99,15 +99,22 @@ def _child(limits: dict[str, Any], connection: int, uid: int | None) -> None:
 
 def _confine(limits: dict[str, Any], uid: int | None) -> None:
     _mount(None, "/", None, 0x44000, None)  # MS_REC | MS_PRIVATE
-    for place, size in (("/tmp", limits["disk"]), ("/dev/shm", 1 << 20)):
+    for place, size in (("/student", limits["disk"]), ("/dev/shm", 1 << 20)):
         _mount("tmpfs", place, "tmpfs", 0x6, f"size={size},mode=1777")  # MS_NOSUID | MS_NODEV
     _mount("proc", "/proc", "proc", 0xE, None)
     limit(limits)
     os.setsid()
     os.umask(0o077)
     os.environ.clear()
-    os.environ.update(PATH="/usr/bin:/bin", HOME="/tmp", USER="student", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-    os.chdir("/tmp")
+    os.environ.update(
+        PATH="/usr/bin:/bin",
+        HOME="/student",
+        TMPDIR="/student",
+        USER="student",
+        OMP_NUM_THREADS="1",
+        HF_HUB_OFFLINE="1",
+    )
+    os.chdir("/student")
     for capability in range(64):
         _LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     if uid is not None:
