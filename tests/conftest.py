@@ -1,8 +1,25 @@
-"""What several test files share: the real models, loaded once a run."""
+"""What several test files share: the real models, loaded once a run, and what to do where there is no sandbox."""
+
+import os
 
 import pytest
+import torch
 
 from llmsafety_lab import models
+from llmsafety_lab.course.sandbox import why_not
+
+NO_SANDBOX = None if os.environ.get("CI") else why_not()
+collect_ignore = ["test_grade.py", "test_gradescope.py", "test_hostile.py"] if NO_SANDBOX else []
+
+
+def pytest_terminal_summary(terminalreporter):
+    if NO_SANDBOX:
+        terminalreporter.write_line(f"Grading was not tested: {NO_SANDBOX}.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import classroom
 import nbformat
@@ -75,21 +76,32 @@ def environment(wheel: Path, request: pytest.FixtureRequest) -> Path:
     return made / "bin" / "python"
 
 
-@pytest.mark.parametrize("lab", LABS)
-def test_the_committed_notebook_alone_runs_with_its_solutions_filled_in(
-    lab: str, environment: Path, tmp_path: Path
-) -> None:
+def said(lab: str, solved: bool, python: str | Path, folder: Path) -> tuple[Any, list[str]]:
+    """Run a lab's committed notebook alone in a folder; return its executed cells and what its outputs say."""
     notebook = nbformat.read(ROOT / "labs" / f"{lab}.ipynb", as_version=4)
-    classroom.fill_in(notebook, lab)
-    nbformat.write(notebook, tmp_path / f"{lab}.ipynb")
-    command = [environment, "-m", "papermill", "-k", "python3", "-p", "SCALE", "ci", f"{lab}.ipynb", "out.ipynb"]
+    if solved:
+        classroom.fill_in(notebook, lab)
+    nbformat.write(notebook, folder / f"{lab}.ipynb")
+    command = [python, "-m", "papermill", "-k", "python3", "-p", "SCALE", "ci", f"{lab}.ipynb", "out.ipynb"]
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     variables |= {"OMP_NUM_THREADS": "1", "CI": "1", "MPLBACKEND": "agg"}
-    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    run = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    said = [output.get("data", {}).get("text/plain", "") for cell in run.cells for output in cell.get("outputs", [])]
-    bootstrap = next(cell for cell in run.cells if "bootstrap" in cell.metadata.get("tags", []))
+    cells = nbformat.read(folder / "out.ipynb", as_version=4).cells
+    return cells, [output.get("data", {}).get("text/plain", "") for cell in cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_in_colab_the_solved_notebook_earns_every_point(lab: str, environment: Path, tmp_path: Path) -> None:
+    cells, outputs = said(lab, True, environment, tmp_path)
+    bootstrap = next(cell for cell in cells if "bootstrap" in cell.metadata.get("tags", []))
     assert bootstrap.outputs == []
     for one in classroom.exercise.exercises(lab):
-        assert any(f"{one.id}: {one.points} of {one.points}" in text for text in said), one.id
+        assert any(f"{one.id}: {one.points} of {one.points}" in text for text in outputs), one.id
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_notebook_as_handed_out_runs_to_its_end(lab: str, tmp_path: Path) -> None:
+    _, outputs = said(lab, False, sys.executable, tmp_path)
+    for one in classroom.exercise.exercises(lab):
+        assert any(f"{one.id}: 0 of {one.points}" in text for text in outputs), one.id

@@ -34,7 +34,7 @@ class Result:
             parts.append(f"\n  Expected: {self.expected}\n  Got:      {self.got}")
         if self.hint:
             parts.append(f"\n  {self.hint}")
-        return " ".join(part for part in parts if part)
+        return " ".join(part for part in parts if part).replace(" \n", "\n")
 
     def to_html(self) -> str:
         """Return the result as HTML, with everything that came from the student escaped."""
