@@ -68,7 +68,7 @@ def check_filter(answer: Answer, dice: Dice) -> None:
     odd = pick(dice, INVISIBLE[1:])
     for how, written, expected, hint in (
         ("as it is", word, True, "Search the text for the word."),
-        ("not at all", other, False, "That is another word."),
+        ("not at all", other, False, "Another word stands there."),
         ("inside a longer word", f"{word}s", False, "It stands inside a longer word, which nobody meant to ban."),
         ("inside a longer word", f"un{word}", False, "It stands inside a longer word, which nobody meant to ban."),
         ("in capitals", word.upper(), True, "Fold upper case to lower case (`casefold`)."),
@@ -103,7 +103,7 @@ def check_filter(answer: Answer, dice: Dice) -> None:
             )
         if got != expected:
             raise Failed(
-                f"The word {word!r} stands in {text!r} {how}.",
+                f"In {text!r} the word {word!r} is written {how}.",
                 expected=str(expected),
                 got=str(got),
                 hint=hint,
