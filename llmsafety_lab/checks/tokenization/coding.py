@@ -40,6 +40,9 @@ def _wrong_encodings(word: bytes, ranks: Mapping[bytes, int]) -> dict[str, list[
         "You merged the pair that was learnt last: the order is that of training, oldest first.": _encode(
             word, ranks, lambda pairs: max(pairs)[1]
         ),
+        "You merged nothing: these are the single bytes, from which the merges start.": [
+            ranks[bytes([b])] for b in word
+        ],
         "You stopped after one merge: go on until no two neighbours make a token.": _once(word, ranks),
     }
 

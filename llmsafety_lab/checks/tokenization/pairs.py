@@ -50,6 +50,7 @@ def _wrong_merges(parts: list[bytes], pair: Pair) -> dict[str, list[bytes]]:
         "You joined the first occurrence only: go on to the end.": first,
         "The last token is lost: a list can end behind a pair or before one.": join(parts, pair)[:-1],
         "Compare the two tokens one by one, not by their joined bytes: b'ab', b'c' is not b'a', b'bc'.": joined,
+        "You joined nothing: put the two tokens together where they stand side by side.": list(parts),
     }
 
 
