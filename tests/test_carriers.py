@@ -6,7 +6,7 @@ import re
 import pytest
 from packages import digest, only_from, wheel
 
-from llmsafety_lab import cache, carriers, data, models
+from llmsafety_lab import cache, carriers, data, models, vocabularies
 from llmsafety_lab.cache import CarrierError, DiskFullError, HashError, UnknownNameError, UnreachableError
 from llmsafety_lab.carriers import Carrier, Entry, Hub
 
@@ -102,13 +102,13 @@ def test_unknown_names():
         models.load("smolm2")
     with pytest.raises(UnknownNameError, match=r"Nothing is called 'zzz'\. Known: shakespeare"):
         data.load("zzz")
-    with pytest.raises(UnknownNameError, match="Known: minilm, shakespeare, smollm2"):
+    with pytest.raises(UnknownNameError, match="Known: cl100k, gpt2, minilm, o200k, shakespeare, smollm2"):
         carriers.fetch_all(["minilm", "nothing"])
     assert issubclass(UnknownNameError, CarrierError)
 
 
 def test_the_registries_are_whole():
-    entries = [*models.REGISTRY.values(), *data.REGISTRY.values()]
+    entries = [*models.REGISTRY.values(), *data.REGISTRY.values(), *vocabularies.REGISTRY.values()]
     assert len({entry.name for entry in entries}) == len(entries)
     for entry in entries:
         assert entry.task and entry.licence and entry.citation and entry.size > 0

@@ -13,8 +13,12 @@ from llmsafety_lab.course.small_models import SmallModel
 from llmsafety_lab.course.wire import LIMIT, NotPlain, dumps, loads
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | st.integers(0, 9), inner),
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.binary() | st.integers(0, 9), inner)
+    ),
     max_leaves=20,
 )
 
@@ -48,7 +52,7 @@ class Liar(float):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, b"bytes", Liar(1), torch.ones(2, dtype=torch.complex64), [lambda: 1]]
+    "value", [object(), {1, 2}, bytearray(b"bytes"), Liar(1), torch.ones(2, dtype=torch.complex64), [lambda: 1]]
 )
 def test_anything_else_is_refused(value) -> None:
     with pytest.raises(NotPlain):

@@ -1,8 +1,8 @@
 """Plain data between a check and a student's code: JSON, never pickle.
 
-Numbers, strings, ``None``, lists, tuples, dicts, NumPy arrays and torch tensors pass. So does a `SmallModel`, as the
-recipe from which both sides build the same one. Anything else is refused, so nothing that a student's code returns can
-bring behaviour of its own into the grader.
+Numbers, strings, bytes, ``None``, lists, tuples, dicts, NumPy arrays and torch tensors pass. So does a `SmallModel`, as
+the recipe from which both sides build the same one. Anything else is refused, so nothing that a student's code returns
+can bring behaviour of its own into the grader.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def _pack(value: Any) -> Any:
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
+    if kind is bytes:
+        return {"bytes": base64.b64encode(value).decode()}
     if kind in (list, tuple):
         packed = [_pack(item) for item in value]
         return packed if kind is list else {"tuple": packed}
@@ -98,6 +100,8 @@ def _unpack(value: Any) -> Any:
     [(tag, body)] = value.items()
     if tag == "tuple":
         return tuple(_unpack(item) for item in body)
+    if tag == "bytes":
+        return base64.b64decode(body, validate=True)
     if tag == "dict":
         return {_unpack(key): _unpack(item) for key, item in body}
     if tag == "model":

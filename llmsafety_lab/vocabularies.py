@@ -1,0 +1,165 @@
+"""The published vocabularies of the book: the tokens of three tokenizers with their ids, and `load`.
+
+Importing this module loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from llmsafety_lab import cache, carriers, download
+from llmsafety_lab.carriers import Carrier, Entry, Hub
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary(Entry):
+    """The tokens of a byte-level tokenizer, without its special tokens.
+
+    Parameters
+    ----------
+    tokens : int
+    file : str
+        The carrier's file: a token in base 64 and its id a line, in the order of the ids.
+    """
+
+    kind: ClassVar[str] = "vocabulary"
+    tokens: int
+    file: str
+
+
+_LLAMA_INDEX = partial(
+    Carrier,
+    ecosystem="pypi",
+    package="llama-index-core",
+    version="0.14.25",
+    folder="llama_index/core/_static/tiktoken_cache",
+)
+_GPT2 = "gpt2.tiktoken"
+_CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+_O200K = "fb374d419588a4632f3f557e76b4b70aebbca790"
+
+REGISTRY = {
+    entry.name: entry
+    for entry in (
+        Vocabulary(
+            name="gpt2",
+            task="tokens of GPT-2 and GPT-3",
+            size=890_544,
+            licence="MIT",
+            citation="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+            hub=Hub(repository="openai-community/gpt2", revision="main"),
+            carrier=Carrier(
+                ecosystem="pypi",
+                package="mlx-whisper",
+                version="0.4.3",
+                folder="mlx_whisper/assets",
+                files={_GPT2: "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"},
+            ),
+            tokens=50_256,
+            file=_GPT2,
+        ),
+        Vocabulary(
+            name="cl100k",
+            task="tokens of GPT-3.5 and GPT-4",
+            size=11_928_254,
+            licence="MIT",
+            citation="OpenAI, tiktoken: cl100k_base",
+            hub=Hub(repository="Xenova/gpt-4", revision="main"),
+            carrier=_LLAMA_INDEX(files={_CL100K: "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"}),
+            tokens=100_256,
+            file=_CL100K,
+        ),
+        Vocabulary(
+            name="o200k",
+            task="tokens of GPT-4o",
+            size=11_928_254,
+            licence="MIT",
+            citation="OpenAI, tiktoken: o200k_base",
+            hub=Hub(repository="Xenova/gpt-4o", revision="main"),
+            carrier=_LLAMA_INDEX(files={_O200K: "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"}),
+            tokens=199_998,
+            file=_O200K,
+        ),
+    )
+}
+
+
+def load(name: str, *, source: str = "auto") -> dict[bytes, int]:
+    """Load a vocabulary of the registry; print where it came from and how long that took.
+
+    Parameters
+    ----------
+    name : {"gpt2", "cl100k", "o200k"}
+    source : {"auto", "carrier", "hub"}
+        "auto" takes what the cache has, else the carrier, else the hub. All give the same file, byte for byte.
+
+    Returns
+    -------
+    dict of bytes to int
+        Each token's id. The first 256 are the single bytes, the others stand in the order in which they were learnt.
+
+    Raises
+    ------
+    UnknownNameError
+        If no entry has this name.
+    UnreachableError
+        If it is not in the cache and no source could be reached.
+    CarrierError
+        If what came was damaged or not what the registry names, or the disk was full.
+    """
+    since = time.perf_counter()
+    entry = carriers.find(REGISTRY, name)
+    folder, _, words = carriers.obtain(entry, source, makers(entry))
+    lines = (folder / entry.file).read_bytes().splitlines()
+    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+    carriers.report(entry, words, time.perf_counter() - since)
+    return ranks
+
+
+def makers(entry: Vocabulary, progress: bool = True) -> carriers.Makers:
+    """Return for each source of a vocabulary the function that fills an empty folder from it."""
+    assert entry.carrier is not None
+    return {
+        "carrier": partial(download.unpack, entry.carrier, size=entry.size, progress=progress),
+        "hub": partial(_from_hub, entry, progress=progress),
+    }
+
+
+def _from_hub(entry: Vocabulary, into: Path, progress: bool) -> None:
+    """Download the hub's `vocab.json`, write it in the carrier's format, and compare it with the carrier's digest."""
+    with carriers.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(entry.hub.repository, "vocab.json", revision=entry.hub.revision, local_dir=scratch)
+        spelt = json.loads(Path(path).read_text(encoding="utf-8"))
+    tokens = sorted((rank, token) for token, rank in spelt.items() if rank < entry.tokens)
+    (into / entry.file).write_bytes(b"".join(_line(token, rank) for rank, token in tokens))
+    assert entry.carrier is not None
+    came = cache.sha256(into / entry.file)
+    download.check_digest(f"{entry.hub}: vocab.json", entry.carrier.files[entry.file], came)
+
+
+def _line(token: str, rank: int) -> bytes:
+    return base64.b64encode(bytes(_BYTE_OF[character] for character in token)) + b" %d\n" % rank
+
+
+def printable_bytes() -> dict[int, str]:
+    """Return for each byte the printable character that stands for it in published vocabularies.
+
+    A byte that Latin-1 can print stands for itself; the others, the blank among them, are moved up by 256 and more, so
+    that the blank becomes Ġ (Radford et al. 2019, in their code).
+    """
+    themselves = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    moved = [byte for byte in range(256) if byte not in themselves]
+    return {byte: chr(byte) for byte in themselves} | {byte: chr(256 + n) for n, byte in enumerate(moved)}
+
+
+_BYTE_OF: Mapping[str, int] = {character: byte for byte, character in printable_bytes().items()}
