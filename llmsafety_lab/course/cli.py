@@ -102,7 +102,9 @@ def fetch(options: argparse.Namespace) -> int:
 
     if options.list:
         for row in carriers.listing():
-            print(json.dumps(row))
+            there = "here" if row["cached"] else "not yet"
+            print(f"{row['name']:14} {row['kind']:10} {row['size'] / 1e6:6.1f} MB  {there:8} {row['source']}")
+            print(f"{'':14} {row['task']}; licence: {row['licence']}")
         return 0
     carriers.fetch_all(options.names or None)
     return 0
