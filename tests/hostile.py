@@ -339,6 +339,12 @@ def double(x): return torch.zeros(10 << 20)
     "a large exception": """
 def double(x): raise ValueError("x" * (100 << 20))
 """,
+    "keys that collide": """
+def double(x): return {n * (2 ** 61 - 1): 0 for n in range(300000)}
+""",
+    "a text that cannot be written": """
+def double(x): raise ValueError("\\ud800 \\x1b]0;owned\\x07")
+""",
     "a long integer": """
 def double(x): return 10 ** 100000
 """,

@@ -63,7 +63,8 @@ GROUPS = (
 def test_earns_nothing_and_the_next_is_graded_right(code: str, box: Sandbox) -> None:
     result = graded(code, box)
     assert result.earned == 0
-    assert result.message
+    assert result.message and all(letter.isprintable() or letter == "\n" for letter in result.to_text())
+    result.to_html().encode("utf-8")
     assert graded(HONEST, box).earned == 5
 
 

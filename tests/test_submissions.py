@@ -77,6 +77,18 @@ def test_giants_bombs_links_and_broken_zips_are_reported_not_read(tmp_path: Path
     assert "not a zip" in found.unknown[0]
 
 
+def test_nobody_can_hand_in_for_somebody_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "byronada_501_7001_mine.zip", "w") as archive:
+        archive.writestr("mullermax_502_9999_attention.ipynb", b"not Max")
+        archive.writestr("u003.ipynb", b"not Li Na")
+    put(tmp_path / "Nobody Known_999_assignsubmission_file" / "u003.ipynb", b"not Li Na")
+    put(tmp_path / "u0031" / "u003.ipynb", b"Zoe's")
+    found = collect(tmp_path, ROSTER, None)
+    assert set(found.chosen) == {"u001", "u0031"}
+    assert found.chosen["u0031"].data == b"Zoe's"
+    assert "999" in found.unknown[0]
+
+
 def test_one_file_and_no_file(tmp_path: Path) -> None:
     assert list(collect(put(tmp_path / "u003.ipynb"), ROSTER, None).chosen) == ["u003"]
     with pytest.raises(InputError, match="nothing"):

@@ -26,10 +26,10 @@ class Failed(Exception):
 
     def __init__(self, message: str, *, expected: Any = None, got: Any = None, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.expected = None if expected is None else show(expected)
-        self.got = None if got is None else show(got)
-        self.hint = hint
+        self.message = printable(message)
+        self.expected = None if expected is None else printable(show(expected))
+        self.got = None if got is None else printable(show(got))
+        self.hint = printable(hint)
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,12 @@ class Dice:
         import torch
 
         return torch.randint(low, high + 1, shape, generator=self.generator)
+
+
+def printable(text: str) -> str:
+    """Return a text that is safe to print and to store: no control characters, no lone surrogates, not too long."""
+    kept = "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text[:4000])
+    return kept + " ..." * (len(text) > 4000)
 
 
 def show(value: Any) -> str:

@@ -150,7 +150,7 @@ def _report(
         right = sum(result.passed for result in column)
         failures = Counter(result.message for result in column if not result.passed)
         worst = "; ".join(f"{count} times: {message}" for message, count in failures.most_common(1))
-        cell = " ".join(worst.replace("|", "/").split())[:200]
+        cell = html.escape(" ".join(worst.replace("|", "/").replace("`", "'").split())[:200], quote=False)
         lines.append(f"| `{one.id}` | {one.points} | {mean:.2f} | {right} of {len(column)} | {cell} |")
     missing = [f"{one.id} ({one.name})" for one in students if one.id not in results]
     unread = [f"{one.student}: {one.place}, {one.problem}" for one in found.chosen.values() if one.data is None]

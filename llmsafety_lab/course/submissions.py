@@ -109,21 +109,27 @@ def collect(folder: Path, roster: list[Student], due: datetime | None) -> Collec
     if not folder.exists():
         raise InputError(f"there is nothing at {folder}")
     found = Collection()
-    every: dict[str, list[Submission]] = {}
+    others: dict[str, list[str]] = {}
     for place, name, data, problem, when in _files(folder):
         owner, late = _owner(name, roster)
         if owner is None:
             found.unknown.append(f"{place}: {problem or 'no student of the roster has this name or number'}")
             continue
         late = late or (due is not None and when > due)
-        every.setdefault(owner, []).append(Submission(owner, place, data, problem, when, late))
-    for owner, several in every.items():
-        several.sort(key=lambda one: (one.data is not None, one.when, _version(one.place)))
-        found.chosen[owner] = several[-1]
-        if len(several) > 1:
-            others = ", ".join(one.place for one in several[:-1])
-            found.duplicates.append(f"{owner}: {several[-1].place} counts, not {others}")
+        this = Submission(owner, place, data, problem, when, late)
+        best = found.chosen.setdefault(owner, this)
+        if best is not this:
+            older, newer = sorted((best, this), key=_precedence)
+            found.chosen[owner] = newer
+            others.setdefault(owner, []).append(older.place)
+    found.duplicates = [
+        f"{owner}: {found.chosen[owner].place} counts, not {', '.join(rest)}" for owner, rest in others.items()
+    ]
     return found
+
+
+def _precedence(one: Submission) -> tuple[bool, datetime, int]:
+    return one.data is not None, one.when, _version(one.place)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, PurePosixPath, bytes | None, str, datetime]]:
@@ -149,8 +155,8 @@ def _zipped(path: Path, shown: str) -> Iterator[tuple[str, PurePosixPath, bytes 
             for entry in archive.infolist():
                 if entry.is_dir() or entry.filename.startswith("__MACOSX/"):
                     continue
-                name = PurePosixPath(entry.filename)
                 place = f"{shown}/{entry.filename}"
+                name = PurePosixPath(place)
                 when = datetime(*entry.date_time)
                 if entry.file_size > LARGEST:
                     yield place, name, None, _too_large(entry.file_size), when
@@ -172,22 +178,18 @@ def _too_large(size: int) -> str:
 
 
 def _owner(name: PurePosixPath, roster: list[Student]) -> tuple[str | None, bool]:
-    for part in name.parts[:-1]:
+    """Find whose file this is, by what the LMS or the teacher named before what the student named."""
+    for part in name.parts:
         if match := _MOODLE.match(part):
-            for student in roster:
-                if student.moodle_id == match["user"] or (not student.moodle_id and student.name == match["name"]):
-                    return student.id, False
-    if match := _CANVAS.match(name.name):
-        for student in roster:
-            if student.canvas_id and student.canvas_id == match["user"]:
-                return student.id, bool(match["late"])
-    for student in sorted(roster, key=lambda one: -len(one.id)):
-        if (
-            name.stem == student.id
-            or re.match(rf"{re.escape(student.id)}[_ (-]", name.stem)
-            or student.id in name.parts[:-1]
-        ):
-            return student.id, False
+            by_number = (one for one in roster if one.moodle_id == match["user"])
+            by_name = (one for one in roster if not one.moodle_id and one.name == match["name"])
+            return next((one.id for one in (*by_number, *by_name)), None), False
+        if (match := _CANVAS.match(part)) and any(one.canvas_id for one in roster):
+            return next((one.id for one in roster if one.canvas_id == match["user"]), None), bool(match["late"])
+        stem = part.removesuffix(".ipynb").removesuffix(".zip")
+        for student in sorted(roster, key=lambda one: -len(one.id)):
+            if stem == student.id or re.match(rf"{re.escape(student.id)}[_ (-]", stem):
+                return student.id, False
     return None, False
 
 

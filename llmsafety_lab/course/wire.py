@@ -16,6 +16,8 @@ from llmsafety_lab.course.small_models import SmallModel
 
 LIMIT = 16 * 2**20
 """The longest message, in bytes."""
+MOST_KEYS = 1000
+"""The most keys of one dict: numbers can be chosen so that all of them collide."""
 
 _DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
@@ -65,6 +67,8 @@ def _pack(value: Any) -> Any:
         packed = [_pack(item) for item in value]
         return packed if kind is list else {"tuple": packed}
     if kind is dict:
+        if len(value) > MOST_KEYS:
+            raise NotPlain(f"a dict of {len(value)} keys, more than the {MOST_KEYS} that may pass")
         return {"dict": [[_pack(key), _pack(item)] for key, item in value.items()]}
     if kind is SmallModel:
         return {"model": value.recipe()}
@@ -103,6 +107,8 @@ def _unpack(value: Any) -> Any:
     if tag == "bytes":
         return base64.b64decode(body, validate=True)
     if tag == "dict":
+        if len(body) > MOST_KEYS:
+            raise ValueError("a dict's size")
         return {_unpack(key): _unpack(item) for key, item in body}
     if tag == "model":
         return SmallModel(**{str(key): item for key, item in body.items()})
