@@ -4,9 +4,13 @@ import os
 
 import pytest
 import torch
+from hypothesis import settings
 
 from llmsafety_lab import models
 from llmsafety_lab.course.sandbox import why_not
+
+settings.register_profile("course", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("course")
 
 NO_SANDBOX = None if os.environ.get("CI") else why_not()
 collect_ignore = ["test_grade.py", "test_gradescope.py", "test_hostile.py"] if NO_SANDBOX else []
