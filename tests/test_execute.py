@@ -71,4 +71,4 @@ def test_an_unknown_name_lists_the_known(house: Path) -> None:
 def test_the_key_follows_imports_and_nothing_else() -> None:
     names = {path.name for path in execute.closure(execute.imported(ast.parse("from llmsafety_lab import attention")))}
     assert {"__init__.py", "attention.py"} <= names
-    assert not {"data.py", "grade.py", "site.py"} & names
+    assert not {"shakespeare.py", "grade.py", "site.py"} & names
