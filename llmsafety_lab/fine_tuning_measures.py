@@ -96,8 +96,8 @@ def expected_calibration_error(
 def fit_temperature(logits: Float[np.ndarray, "texts classes"], labels: ArrayLike) -> float:
     """Return the temperature T for which softmax(logits / T) gives the labels the highest likelihood.
 
-    In b = 1/T the mean negative log-likelihood is convex; its slope, the mean over the texts of the expected logit minus
-    the label's, is 0 at the answer. The interval for b, from 1e-3 to 1e3, is halved until it is narrow.
+    In b = 1/T the mean negative log-likelihood is convex; its slope, the mean over the texts of the expected logit
+    minus the label's, is 0 at the answer. The interval for b, from 1e-3 to 1e3, is halved until it is narrow.
 
     References
     ----------
@@ -141,8 +141,8 @@ def suspects(probabilities: Float[np.ndarray, "texts classes"], labels: ArrayLik
     """Return the texts whose labels look wrong, the most suspicious first.
 
     A class's threshold is the mean probability that the texts labelled with it were given for it. A text counts for
-    the most probable of the classes whose threshold it reaches. It is suspect where that is not its label, the more so the
-    more probable that class is than the label.
+    the most probable of the classes whose threshold it reaches. It is suspect where that is not its label, the more so
+    the more probable that class is than the label.
 
     Parameters
     ----------
