@@ -1,4 +1,4 @@
-"""The checks of the fine-tuning lab, in its order: the baseline and the parts of a model, then what it knows of itself."""
+"""The checks of the fine-tuning lab, in its order: baseline and parts of a model, then what it knows of itself."""
 
 from llmsafety_lab.checks.fine_tuning import parts  # isort: skip
 from llmsafety_lab.checks.fine_tuning import trust  # isort: skip

@@ -88,8 +88,8 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
     except Failed as failure:
         if "features" in failure.message:
             failure.hint = (
-                "The test texts were given a vocabulary of their own. Fit the vectorizer on the training texts; for the "
-                "test texts use transform alone."
+                "The test texts were given a vocabulary of their own. Fit the vectorizer on the training texts; "
+                "for the test texts use transform alone."
             )
         raise
     if isinstance(came, np.ndarray | torch.Tensor) and came.ndim == 1:
@@ -122,8 +122,8 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
         got,
         "The answer for the same test texts, now with other test texts beside them,",
         tolerance=1e-7,
-        hint="The test has leaked into the vocabulary or into the words' weights. Fit the vectorizer on the training texts "
-        "alone: at the time of training nobody has the test.",
+        hint="The test has leaked into the vocabulary or into the words' weights. Fit the vectorizer on the training "
+        "texts alone: at the time of training nobody has the test.",
     )
 
 
@@ -179,7 +179,7 @@ def check_pool(answer: Answer, dice: Dice) -> None:
             "A score of 0 is not no weight: exp(0) is 1. Set the padding's scores to minus infinity.": pooled(
                 scores.masked_fill(mask == 0, 0).softmax(-1)
             ),
-            "The weights of a text do not sum to 1: mask the scores before the softmax, not the weights after it.": pooled(
+            "The weights of a text do not sum to 1: mask the scores before the softmax, not the weights after.": pooled(
                 scores.softmax(-1) * mask
             ),
             "This is the plain mean over all places, padding included: use the weights.": values.mean(1),
@@ -241,7 +241,8 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         "Two calls with the same vectors give two answers.",
         expected=first[0],
         got=second[0],
-        hint="Dropout is on: a model that is being trained answers at random. Switch to evaluation mode first (self.eval()).",
+        hint="Dropout is on: a model that is being trained answers at random. Switch to evaluation mode first, by "
+        "self.eval().",
     )
     expect_close(
         first,
@@ -257,6 +258,6 @@ def check_predict(answer: Answer, dice: Dice) -> None:
     expect(
         not torch.equal(torch.as_tensor(head(vectors)), torch.as_tensor(head(vectors))),
         "After predict the module is in evaluation mode, and it was in training mode before.",
-        hint="Leave the mode as you found it: the training that goes on would go on without dropout. self.training says "
-        "which mode it is, self.train(True or False) sets it.",
+        hint="Leave the mode as you found it: the training that goes on would go on without dropout. self.training "
+        "says which mode it is, self.train(True or False) sets it.",
     )

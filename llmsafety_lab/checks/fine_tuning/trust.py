@@ -81,8 +81,8 @@ def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, di
     mutants=(
         Mutant(
             "unweighted",
-            "return sum(count * abs(right - confidence) for count, confidence, right in rows) / len(np.asarray(probabilities))",
-            "return sum(abs(right - confidence) for count, confidence, right in rows) / len(rows)",
+            "sum(count * abs(right - confidence) for count, confidence, right in rows) / len(np.asarray(probabilities))",
+            "sum(abs(right - confidence) for count, confidence, right in rows) / len(rows)",
             "weight each bin",
         ),
         Mutant("signs cancel", "count * abs(right - confidence)", "count * (right - confidence)", "cancel"),
@@ -209,10 +209,10 @@ def _suspects(probabilities: Tensor, labels: Tensor, how: str = "") -> list[int]
 
 
 MISTAKES = {
-    "none": "You take the most probable class as it is. Each class has a threshold: a text counts only for a class whose "
-    "threshold it reaches.",
+    "none": "You take the most probable class as it is. Each class has a threshold: a text counts only for a class "
+    "whose threshold it reaches.",
     "all": "Your thresholds are means over all texts. A class's threshold is the mean over the texts labelled with it.",
-    "unreached": "A text that reaches no threshold counts for no class, so it is not suspect: the model has no opinion.",
+    "unreached": "A text that reaches no threshold counts for no class, so it is not suspect: the model is undecided.",
     "last": "The order is turned round: the most suspicious comes first.",
     "own": "Order by the label's probability minus that of the class it counts for, not by the label's alone.",
 }
