@@ -1,8 +1,8 @@
 """Make results/fine_tuning.json, the kept results of the chapter on fine-tuning: `python scripts/fine_tuning.py`.
 
-MiniLM is fine-tuned on the first reviews of the train split, from 250 to all, with several seeds, beside tf-idf and a
-frozen encoder; with three poolings; with three learning rates. What each model still knows of news topics is measured,
-too. Each run is a row; rows that are there already are not made again. About 13 CPU minutes on one thread.
+MiniLM is fine-tuned on the first 250 and 1,000 reviews of the train split, with three seeds, beside tf-idf and a frozen
+encoder; and with three learning rates, where what it still knows of news topics is measured, too. Each run is a row; rows
+that are there already are not made again. About six CPU minutes on one thread.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TESTED, MAX_TOKENS = 1_000, 48
 ALL = 10_752
 
 
-def tuned(texts: int, seed: int, pooling: str = "mean", frozen: int = 3, learning_rate: float = 2e-4) -> dict:
+def tuned(texts: int, seed: int, frozen: int = 3, learning_rate: float = 2e-4) -> dict:
     """Return one run of fine-tuning."""
     return {
         "method": "fine-tuned",
         "texts": texts,
         "seed": seed,
-        "pooling": pooling,
+        "pooling": "mean",
         "frozen": frozen,
         "learning_rate": learning_rate,
     }
@@ -43,9 +43,6 @@ RUNS = [
     *({"method": "frozen", "texts": n, "seed": 0} for n in (250, 1_000)),
     *(tuned(n, seed) for n in (250, 1_000) for seed in range(3)),
     *(tuned(1_000, 0, frozen=0, learning_rate=rate) for rate in (2e-5, 2e-4, 1e-3)),
-    *(tuned(1_000, seed, pooling) for seed in range(2) for pooling in ("cls", "attention")),
-    *(tuned(4_000, seed) for seed in range(2)),
-    tuned(ALL, 0),
 ]
 
 

@@ -81,8 +81,8 @@ def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, di
     mutants=(
         Mutant(
             "unweighted",
-            "sum(count * abs(right - confidence) for count, confidence, right in rows) / len(np.asarray(probabilities))",
-            "sum(abs(right - confidence) for count, confidence, right in rows) / len(rows)",
+            "(int(inside.sum()), ",
+            "(len(truth) / len(np.unique(bin_of)), ",
             "weight each bin",
         ),
         Mutant("signs cancel", "count * abs(right - confidence)", "count * (right - confidence)", "cancel"),
