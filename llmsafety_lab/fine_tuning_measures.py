@@ -94,9 +94,9 @@ def expected_calibration_error(
 
 
 def fit_temperature(logits: Float[np.ndarray, "texts classes"], labels: ArrayLike) -> float:
-    """Return the temperature T for which softmax(logits / T) gives the labels the highest likelihood.
+    """Return the temperature τ for which softmax(logits / τ) gives the labels the highest likelihood.
 
-    In b = 1/T the mean negative log-likelihood is convex; its slope, the mean over the texts of the expected logit
+    In b = 1/τ the mean negative log-likelihood is convex; its slope, the mean over the texts of the expected logit
     minus the label's, is 0 at the answer. The interval for b, from 1e-3 to 1e3, is halved until it is narrow.
 
     References

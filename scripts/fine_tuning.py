@@ -1,8 +1,8 @@
 """Make results/fine_tuning.json, the kept results of the chapter on fine-tuning: `python scripts/fine_tuning.py`.
 
 MiniLM is fine-tuned on the first 250 and 1,000 reviews of the train split, with three seeds, beside tf-idf and a frozen
-encoder; and with three learning rates, where what it still knows of news topics is measured, too. Each run is a row; rows
-that are there already are not made again. About six CPU minutes on one thread.
+encoder; and with three learning rates, where what it still knows of news topics is measured, too. Each run is a row;
+rows that are there already are not made again. About six CPU minutes on one thread.
 """
 
 from __future__ import annotations

@@ -174,17 +174,17 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         if got <= 0:
             hint = "A temperature is above 0."
         elif abs(got * best - 1) < 0.01:
-            hint = "This is 1/T. The temperature divides the logits: softmax(logits / T)."
+            hint = "This is 1/τ. The temperature divides the logits: softmax(logits / τ)."
         elif got < 0.01:
-            hint = "Such a T makes the model ever surer of its own choice. The likelihood is that of the labels."
+            hint = "Such a τ makes the model ever surer of its own choice. The likelihood is that of the labels."
         elif got > 90:
             hint = "You ended at an end of the range. Follow the slope of the loss downwards, not upwards."
         else:
-            hint = "The loss still falls towards another T: search further, until T moves by less than one per cent."
+            hint = "The loss still falls towards another τ: search further, until τ moves by less than one per cent."
         raise Failed(
             "The temperature does not give the labels the highest likelihood.",
-            expected=f"T = {best:.4g}, a loss of {_loss(logits, labels, best):.4g}",
-            got=f"T = {got:.4g}" + (f", a loss of {_loss(logits, labels, got):.4g}" if got > 0 else ""),
+            expected=f"τ = {best:.4g}, a loss of {_loss(logits, labels, best):.4g}",
+            got=f"τ = {got:.4g}" + (f", a loss of {_loss(logits, labels, got):.4g}" if got > 0 else ""),
             hint=hint,
         )
 
