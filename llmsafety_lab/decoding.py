@@ -93,10 +93,6 @@ def min_p(logits: Float[Tensor, "*batch vocabulary"], share: float) -> Float[Ten
     return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(share), -math.inf)
 
 
-def _seen(logits: Tensor, ids: Tensor) -> Tensor:
-    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
-
-
 def repetition_penalty(
     logits: Float[Tensor, "batch vocabulary"], ids: Int[Tensor, "batch tokens"], penalty: float
 ) -> Float[Tensor, "batch vocabulary"]:
@@ -111,15 +107,17 @@ def repetition_penalty(
     """
     if not penalty > 0:
         raise ValueError(f"a repetition penalty is positive, and 1 changes nothing; got {penalty}")
+    seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
     penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
-    return torch.where(_seen(logits, ids), penalised, logits)
+    return torch.where(seen, penalised, logits)
 
 
 def presence_penalty(
     logits: Float[Tensor, "batch vocabulary"], ids: Int[Tensor, "batch tokens"], penalty: float
 ) -> Float[Tensor, "batch vocabulary"]:
     """Subtract a constant from the logit of each token that stands in the text, however often it does."""
-    return torch.where(_seen(logits, ids), logits - penalty, logits)
+    seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
+    return torch.where(seen, logits - penalty, logits)
 
 
 def ban(
@@ -260,7 +258,7 @@ def beam_search(
     beams: int,
     steps: int,
     length_penalty: float = 1.0,
-    end: int | None = None,
+    end: int = -1,
 ) -> Int[Tensor, " longer"]:
     """Return the best of the texts that beam search finds, with the prompt.
 
@@ -277,8 +275,8 @@ def beam_search(
         The most tokens to write; a text of so many is finished, too.
     length_penalty : float
         0 compares log-probabilities, 1 their means for each token; above 1 long texts are favoured.
-    end : int, optional
-        The token that finishes a text.
+    end : int
+        The token that finishes a text; by default there is none.
 
     Returns
     -------
@@ -299,11 +297,7 @@ def beam_search(
         cache = out.past_key_values
         scores, parents, tokens = extend(scores, out.logits[:, -1].double(), 2 * beams)
         texts = torch.cat([texts[parents], tokens[:, None]], dim=1)
-        ends = (
-            torch.full_like(tokens, step == steps, dtype=torch.bool)
-            if end is None
-            else (tokens == end) | (step == steps)
-        )
+        ends = (tokens == end) | (step == steps)
         for rank in ends[:beams].nonzero()[:, 0].tolist():
             finished.append((float(scores[rank]) / step**length_penalty, texts[rank]))
         finished = sorted(finished, key=lambda one: -one[0])[:beams]
