@@ -186,35 +186,35 @@ _ELSE = (
         Mutant(
             "cache left behind",
             "cache.reorder_cache(parents[going_on])",
-            "cache.reorder_cache(parents[going_on].sort().values)",
+            "cache.reorder_cache(parents[going_on] * 0)",
             "cache",
         ),
     ),
 )
 def check_beam_search(answer: Answer, dice: Dice) -> None:
     vocabulary = dice.integer(9, 14)
-    small = SmallModel(dice.integer(0, 2**31), layers=1, heads=2, width=16, vocabulary=vocabulary)
+    small = SmallModel(dice.integer(0, 2**31), layers=1, heads=4, width=384, vocabulary=vocabulary)
     think = _thinker(small)
     cases: list[Case] = []
     exact: list[list[int]] = []
     slipped: dict[str, list[list[int]]] = {slip: [] for slip in _SLIPS}
-    prompts = [dice.integers(0, vocabulary - 1, length).tolist() for length in (3, 5)]
+    prompts = [dice.integers(0, vocabulary - 1, length).tolist() for length in (2, 4)]
     for turn in range(80):
         prompt, steps, beams = prompts[turn % 2], 5, 2 + turn // 2 % 2
         likely = _search(think, prompt, beams, steps, 1.0, -1)[len(prompt) :]
         end = likely[dice.integer(0, 3)] if turn % 3 else dice.integer(0, vocabulary - 1)
-        case = (prompt, beams, steps, 0.5 + 1.5 * float(dice.uniform(1)), end)
+        case = (prompt, beams, steps, 0.5 + 2.5 * float(dice.uniform(1)), end)
         right = _search(think, *case)
         wrong = {slip: _search(think, *case, slip=slip) for slip in _SLIPS}
         columns = [exact, *slipped.values()]
         apart = len({str(column) for column in columns})
         new = [str([*column, one]) for column, one in zip(columns, [right, *wrong.values()], strict=True)]
-        if len(set(new)) > apart or len(cases) < 4:
+        if len(set(new)) > apart or len(cases) < 6:
             cases.append(case)
             exact.append(right)
             for slip, text in wrong.items():
                 slipped[slip].append(text)
-        if len(cases) >= 4 and len({str(column) for column in (exact, *slipped.values())}) == 1 + len(_SLIPS):
+        if len(cases) >= 6 and len({str(column) for column in (exact, *slipped.values())}) == 1 + len(_SLIPS):
             break
     came = [_text(answer(small, torch.tensor(prompt), *facts)) for prompt, *facts in cases]
     if came == exact:

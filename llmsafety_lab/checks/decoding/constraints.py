@@ -100,11 +100,15 @@ def _plain(reply: Any, automaton: Edges) -> Lifted:
         Mutant("empty token", "if text and state is not None:", "if state is not None:", "without text"),
         Mutant(
             "a good beginning is enough",
-            "                state = automaton.get(state, {}).get(character)\n",
-            "                good, state = state, automaton.get(state, {}).get(character)\n"
-            "                if state is None and good != start:\n"
-            "                    state = good\n"
-            "                    break\n",
+            "            for character in text:\n"
+            "                state = automaton.get(state, {}).get(character)\n"
+            "                if state is None:\n",
+            "            good = None\n"
+            "            for character in text:\n"
+            "                state = automaton.get(state, {}).get(character)\n"
+            "                good = good if state is None else state\n"
+            "                if state is None:\n"
+            "                    state = good\n",
             "begins well",
         ),
         Mutant("state not moved", "lifted[start][token] = state", "lifted[start][token] = start", "where it began"),
