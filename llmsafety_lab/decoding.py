@@ -48,7 +48,7 @@ def top_k(logits: Float[Tensor, "*batch vocabulary"], k: int) -> Float[Tensor, "
 
 
 def nucleus(logits: Float[Tensor, "*batch vocabulary"], p: float) -> Float[Tensor, "*batch vocabulary"]:
-    """Return the probabilities of nucleus sampling (Holtzman et al. 2020, section 3.1).
+    """Return the probabilities of nucleus sampling (Holtzman et al. 2020).
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def repetition_penalty(
 ) -> Float[Tensor, "batch vocabulary"]:
     """Make each token that stands in the text less probable: divide its logit, or multiply it where it is negative.
 
-    The rule is Keskar et al.'s (2019, eq. 2), with the case of negative logits that their formula leaves out.
+    The rule is Keskar et al.'s (2019), with the case of negative logits that their formula leaves out.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def ban(
 
 
 def lift(automaton: Automaton, vocabulary: Mapping[int, str]) -> dict[Hashable, dict[int, Hashable]]:
-    """Turn an automaton that reads characters into one that reads tokens (Willard and Louf 2023, section 3).
+    """Turn an automaton that reads characters into one that reads tokens (Willard and Louf 2023).
 
     Parameters
     ----------
