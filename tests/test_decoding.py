@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from llmsafety_lab import models
+from llmsafety_lab import data, models
 from llmsafety_lab.course.small_models import SmallModel
 from llmsafety_lab.decoding import (
     ban,
@@ -41,6 +44,7 @@ from llmsafety_lab.decoding_constraints import follow, trie
 from llmsafety_lab.decoding_measures import bleu, distinct_n, log_probabilities, repetition, self_bleu
 from llmsafety_lab.decoding_speculation import speculate
 
+ROOT = Path(__file__).parents[1]
 rows = st.lists(st.lists(st.floats(-20, 20), min_size=7, max_size=7), min_size=1, max_size=4).map(
     lambda lists: torch.tensor(lists, dtype=torch.float64)
 )
@@ -314,3 +318,18 @@ def test_errors() -> None:
 
 def test_greedy_takes_the_largest() -> None:
     assert greedy(torch.tensor([[1.0, 3.0, 2.0], [5.0, 3.0, 2.0]])).tolist() == [1, 0]
+
+
+def test_a_row_of_the_kept_table_comes_out_again(smollm2) -> None:
+    spec = importlib.util.spec_from_file_location("kept_decoding", ROOT / "scripts" / "decoding.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    kept = json.loads(script.RESULT.read_text(encoding="utf-8"))
+    assert set(kept["rows"]) == set(script.METHODS)
+    model, tokenizer = smollm2
+    works = data.load("shakespeare")["text"]
+    ids = script.passages(tokenizer, works, kept["prompts"], kept["prompt tokens"], kept["new tokens"])
+    measured = script.measured(model, ids[:6], kept["prompt tokens"])
+    for name in ("repetition", "distinct-2", "log-probability"):
+        assert measured[name] == pytest.approx(kept["rows"]["human"][name][:6], abs=1e-2)

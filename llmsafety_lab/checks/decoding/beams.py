@@ -145,7 +145,7 @@ def _search(
                 done.append((score / length**penalty, text))
         done = sorted(done, key=lambda one: -one[0])[:beams]
         live = [way for way in ways if way[1][-1] != end or slip == "past"][:beams]
-        if len(done) == beams or not live or (slip == "first" and done):
+        if len(done) == beams or not live:
             break
     return list(done[0][1])
 
@@ -155,7 +155,6 @@ _SLIPS = {
     "whole": "Count the new tokens only: the prompt's length is the same for all and must not enter.",
     "past": "A text that has ended goes on in your search: take it out of the beams.",
     "narrow": "Too few beams go on: take twice as many candidates as beams, since some of them may end.",
-    "first": "You stopped at the first text that ended: go on until as many have finished as there are beams.",
 }
 _ELSE = (
     "Compare step by step with pencil and paper. If you use a cache, it has to follow its beam: "
@@ -182,7 +181,6 @@ _ELSE = (
             "has ended goes on",
         ),
         Mutant("too few candidates", ".double(), 2 * beams)", ".double(), beams)", "too few beams"),
-        Mutant("first end wins", "if len(finished) == beams:", "if finished:", "first text that ended"),
         Mutant(
             "cache left behind",
             "cache.reorder_cache(parents[going_on])",
