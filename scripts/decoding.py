@@ -1,4 +1,4 @@
-"""What decoding does to text: ten ways to continue the same prompts, measured, beside what the author wrote.
+"""What decoding does to text: nine ways to continue the same prompts, measured, beside what the author wrote.
 
 Run it as `python scripts/decoding.py`; it takes about ten minutes on one core and writes `results/decoding.json`.
 """
