@@ -131,8 +131,11 @@ def _search(
     """Search with lists of tokens; ``think`` returns the log-probabilities after each of some texts."""
     live: list[tuple[float, tuple[int, ...]]] = [(0.0, tuple(prompt))]
     done: list[tuple[float, tuple[int, ...]]] = []
+    fed = tuple(prompt)
     for step in range(1, steps + 1):
-        after = think([text for _, text in live])
+        stale = slip == "cache" and step > 1
+        after = think([(*fed, text[-1]) if stale else text for _, text in live])
+        fed = (*fed, live[0][1][-1]) if step > 1 else fed
         ways = [
             (score + p, (*text, t))
             for (score, text), row in zip(live, after, strict=True)
@@ -155,6 +158,7 @@ _SLIPS = {
     "whole": "Count the new tokens only: the prompt's length is the same for all and must not enter.",
     "past": "A text that has ended goes on in your search: take it out of the beams.",
     "narrow": "Too few beams go on: take twice as many candidates as beams, since some of them may end.",
+    "cache": "Your cache belongs to another beam: reorder it by the beam that each text comes from.",
 }
 _ELSE = (
     "Compare step by step with pencil and paper. If you use a cache, it has to follow its beam: "
