@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -102,26 +101,10 @@ def spans_to_bio(spans: Iterable[Span], length: int) -> list[str]:
     return tags
 
 
-@dataclass(frozen=True)
-class Score:
-    """How many of `expected` things were found among `predicted` ones: counts, and the three ratios of them."""
-
-    correct: int
-    predicted: int
-    expected: int
-
-    @property
-    def precision(self) -> float:
-        return self.correct / self.predicted if self.predicted else 0.0
-
-    @property
-    def recall(self) -> float:
-        return self.correct / self.expected if self.expected else 0.0
-
-    @property
-    def f1(self) -> float:
-        both = self.predicted + self.expected
-        return 2 * self.correct / both if both else 0.0
+def f1(correct: int, predicted: int, expected: int) -> float:
+    """Return the harmonic mean of precision and recall, from the three counts; of nothing at all it is 0."""
+    both = predicted + expected
+    return 2 * correct / both if both else 0.0
 
 
 def span_counts(truth: Tags, predicted: Tags, strict: bool = False) -> dict[str, tuple[int, int, int]]:
@@ -154,23 +137,25 @@ def span_f1(truth: Sequence[Tags], predicted: Sequence[Tags], strict: bool = Fal
     Returns
     -------
     dict
-        "micro": a `Score` of all spans together; "macro": the mean F1 of the types that occur, each counting the same;
-        "types": a `Score` for each type.
+        "precision", "recall" and "micro", the F1 of all spans together; "types", the F1 of each type that occurs;
+        "macro", the mean of these, in which each type counts the same.
 
     Raises
     ------
     ValueError
         If the sentences do not fit.
     """
-    totals: dict[str, Counter[int]] = defaultdict(Counter)
+    totals: dict[str, list[int]] = {}
     for true, found in zip(truth, predicted, strict=True):
         for kind, counts in span_counts(true, found, strict).items():
-            totals[kind].update(dict(enumerate(counts)))
-    types = {kind: Score(*(totals[kind][i] for i in range(3))) for kind in sorted(totals)}
-    micro = Score(*(sum(counts[i] for counts in totals.values()) for i in range(3)))
+            totals[kind] = [a + b for a, b in zip(totals.get(kind, [0, 0, 0]), counts, strict=True)]
+    types = {kind: f1(*counts) for kind, counts in sorted(totals.items())}
+    every = [sum(counts[i] for counts in totals.values()) for i in range(3)]
     return {
-        "micro": micro,
-        "macro": sum(score.f1 for score in types.values()) / len(types) if types else 0.0,
+        "precision": every[0] / every[1] if every[1] else 0.0,
+        "recall": every[0] / every[2] if every[2] else 0.0,
+        "micro": f1(*every),
+        "macro": sum(types.values()) / len(types) if types else 0.0,
         "types": types,
     }
 
@@ -189,14 +174,13 @@ def token_scores(truth: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, 
     found = [tag for tags in predicted for tag in tags]
     right = Counter(t for t, p in zip(true, found, strict=True) if t == p)
     expected, guessed = Counter(true), Counter(found)
-    scores = {tag: Score(right[tag], guessed[tag], expected[tag]) for tag in expected | guessed}
-    inside = [score for tag, score in scores.items() if tag != "O"]
-    without = Score(*(sum(getattr(s, part) for s in inside) for part in ("correct", "predicted", "expected")))
+    scores = [f1(right[tag], guessed[tag], expected[tag]) for tag in expected | guessed]
+    inside = [sum(counts.values()) - counts["O"] for counts in (right, guessed, expected)]
     return {
         "accuracy": sum(right.values()) / len(true) if true else 0.0,
-        "micro without O": without.f1,
-        "macro": sum(score.f1 for score in scores.values()) / len(scores) if scores else 0.0,
-        "entities": without.recall,
+        "micro without O": f1(*inside),
+        "macro": sum(scores) / len(scores) if scores else 0.0,
+        "entities": inside[0] / inside[2] if inside[2] else 0.0,
     }
 
 
@@ -224,11 +208,11 @@ def bootstrap_interval(
     if counts.ndim != 2 or not len(counts):
         raise ValueError(f"counts have shape {counts.shape}; expected a row of three numbers for each sentence")
     rng = np.random.default_rng(seed)
-    f1 = np.empty(draws)
+    drawn = np.empty(draws)
     for i in range(draws):
         correct, predicted, expected = counts[rng.integers(0, len(counts), len(counts))].sum(0)
-        f1[i] = 2 * correct / max(predicted + expected, 1)
-    low, high = np.quantile(f1, [(1 - level) / 2, (1 + level) / 2])
+        drawn[i] = 2 * correct / max(predicted + expected, 1)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

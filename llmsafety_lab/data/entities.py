@@ -25,7 +25,7 @@ SAMPLE_SENTENCES, SAMPLE_TRAIN = 226, 141
 """The CoNLL sample's sentences, and those of its first eight articles."""
 
 _HANDLE = re.compile(r"[\w.]*@\w[\w.]*")
-_LINK = re.compile(r"\S*(?:://|www\.)\S*|\S+\.(?:com|net|org|co)\b\S*", re.IGNORECASE)
+_LINK = re.compile(r"\S*(?:://|\bwww\.)\S*|\S+\.(?:com|net|org|co)\b\S*", re.IGNORECASE)
 
 
 def anonymous(token: str) -> str:
