@@ -1,0 +1,6 @@
+"""The checks of the fine-tuning lab, in its order: baseline and parts of a model, then what it knows of itself."""
+
+from llmsafety_lab.checks.fine_tuning import parts  # isort: skip
+from llmsafety_lab.checks.fine_tuning import trust  # isort: skip
+
+__all__ = ["parts", "trust"]

@@ -1,0 +1,263 @@
+"""Exercises 1 to 3: a baseline that has not seen the test, a pooling that leaves padding out, a head that predicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close, expect_tensor
+
+MEASURES = "llmsafety_lab.fine_tuning_measures"
+WORDS = (
+    ("crisp", "bright", "witty", "tender", "sharp"),
+    ("soggy", "flat", "clumsy", "bland", "noisy"),
+    ("purple", "square", "remote", "wooden", "northern"),
+)
+FILLERS = ("the", "film", "plot", "pizza", "is", "and", "a", "scene", "very", "with", "actor", "end")
+
+
+def _pick(dice: Dice, pool: Any) -> Any:
+    return pool[dice.integer(0, len(pool) - 1)]
+
+
+def _sentence(dice: Dice, label: int) -> str:
+    words = [_pick(dice, FILLERS) for _ in range(5)] + [_pick(dice, WORDS[label]) for _ in range(2)]
+    return " ".join(words[i] for i in torch.randperm(len(words), generator=dice.generator).tolist())
+
+
+def matrix(got: Any, shape: tuple[int, int], what: str) -> Tensor:
+    """Return a two-dimensional answer as a tensor, whether it came as an array, a tensor or lists."""
+    if isinstance(got, np.ndarray):
+        got = torch.from_numpy(got)
+    elif isinstance(got, list):
+        try:
+            got = torch.tensor(got, dtype=torch.float64)
+        except (ValueError, TypeError, RuntimeError):
+            raise Failed(f"{what} is a list that is no table of numbers.", expected=f"a table of {shape}") from None
+    return expect_tensor(got, shape, what)
+
+
+@exercise(
+    "fine_tuning.baseline",
+    "The baseline to beat",
+    points=2,
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    answer="baseline",
+    forbid=(f"{MEASURES}.baseline",),
+    mutants=(
+        Mutant(
+            "test in the vocabulary",
+            "words.fit_transform(train_texts)",
+            "words.fit([*train_texts, *test_texts]).transform(train_texts)",
+            "leaked",
+        ),
+        Mutant(
+            "a vocabulary of the test",
+            "words.transform(test_texts)",
+            "words.fit_transform(test_texts)",
+            "transform alone",
+        ),
+        Mutant(
+            "decisions",
+            "model.predict_proba(words.transform(test_texts))",
+            "model.predict(words.transform(test_texts))",
+            "predict_proba",
+        ),
+        Mutant(
+            "columns turned round",
+            "model.predict_proba(words.transform(test_texts))",
+            "model.predict_proba(words.transform(test_texts))[:, ::-1]",
+            "order of their numbers",
+        ),
+    ),
+)
+def check_baseline(answer: Answer, dice: Dice) -> None:
+    labels = [i % 3 for i in range(60)]
+    train = [_sentence(dice, label) for label in labels]
+    asked = [0, 1, 2, 0, 1, 2, 2, 1, 0]
+    test = [_sentence(dice, label) + " zebra" for label in asked]
+    hint = "Return model.predict_proba of the test texts: a row for each text, a column for each class."
+    try:
+        came = answer(train, labels, test)
+    except Failed as failure:
+        if "features" in failure.message:
+            failure.hint = (
+                "The test texts were given a vocabulary of their own. Fit the vectorizer on the training texts; "
+                "for the test texts use transform alone."
+            )
+        raise
+    if isinstance(came, np.ndarray | torch.Tensor) and came.ndim == 1:
+        raise Failed(
+            "The answer is one number for each text.", got=list(came.shape), expected=[len(test), 3], hint=hint
+        )
+    got = matrix(came, (len(test), 3), "The table of probabilities")
+    sums = got.sum(1)
+    expect(
+        bool((got >= 0).all()) and bool((sums - 1).abs().max() < 1e-6),
+        "The rows are not probabilities: they have to be at least 0 and sum to 1.",
+        got=sums,
+        hint=hint,
+    )
+    right = (got.argmax(1) == torch.tensor(asked)).double().mean().item()
+    turned = (got.flip(1).argmax(1) == torch.tensor(asked)).double().mean().item()
+    expect(
+        right >= 0.7,
+        "The classes' own words are in every test text, and most texts are given another class.",
+        expected="at least 0.7 of them right",
+        got=right,
+        hint="The columns have to stand in the order of their numbers, 0 first, as predict_proba gives them."
+        if turned >= 0.7
+        else "Fit the logistic regression on the tf-idf of the training texts and their labels.",
+    )
+    beside = [f"{_pick(dice, FILLERS)} zebra zebra {_pick(dice, WORDS[0])}" for _ in range(12)]
+    again = matrix(answer(train, labels, test + beside), (len(test) + len(beside), 3), "The table of probabilities")
+    expect_close(
+        again[: len(test)],
+        got,
+        "The answer for the same test texts, now with other test texts beside them,",
+        tolerance=1e-7,
+        hint="The test has leaked into the vocabulary or into the words' weights. Fit the vectorizer on the training "
+        "texts alone: at the time of training nobody has the test.",
+    )
+
+
+@exercise(
+    "fine_tuning.pool",
+    "Pool by attention, without the padding",
+    points=3,
+    difficulty=3,
+    importance=5,
+    minutes=9,
+    answer="AttentionPooling",
+    mutants=(
+        Mutant("padding pooled", '.masked_fill(mask == 0, float("-inf"))', "", "padding takes part"),
+        Mutant("masked with zero", 'float("-inf")', "0.0", "score of 0 is not no weight"),
+        Mutant(
+            "masked after the softmax",
+            'scores.masked_fill(mask == 0, float("-inf")).softmax(-1)',
+            "scores.softmax(-1) * mask",
+            "do not sum to 1",
+        ),
+        Mutant("plain mean", "(weights[..., None] * hidden).sum(1)", "hidden.mean(1)", "plain mean"),
+        Mutant(
+            "last token's weight for all",
+            "(weights[..., None] * hidden)",
+            "(weights[:, -1:, None] * hidden)",
+            "each token",
+        ),
+    ),
+)
+def check_pool(answer: Answer, dice: Dice) -> None:
+    width = dice.integer(5, 9)
+    lengths = [7, *(dice.integer(2, 5) for _ in range(3))]
+    mask = (torch.arange(7)[None] < torch.tensor(lengths)[:, None]).long()
+    hidden = dice.normal(4, 7, width).float()
+    weight = dice.normal(1, width).float()
+    pool = answer.new(width)
+    pool.load({"score.weight": weight})
+    scores = (hidden @ weight[0]).double()
+    values = hidden.double()
+
+    def pooled(weights: Tensor) -> Tensor:
+        return (weights[..., None] * values).sum(1)
+
+    exact = scores.masked_fill(mask == 0, -torch.inf).softmax(-1)
+    hint = "One weight for each token: the softmax of the scores over the tokens of a text."
+    expect_close(
+        pool(hidden, mask),
+        pooled(exact),
+        "The pooled vector",
+        tolerance=1e-5,
+        mistakes={
+            "The padding takes part. Set its scores to minus infinity before the softmax.": pooled(scores.softmax(-1)),
+            "A score of 0 is not no weight: exp(0) is 1. Set the padding's scores to minus infinity.": pooled(
+                scores.masked_fill(mask == 0, 0).softmax(-1)
+            ),
+            "The weights of a text do not sum to 1: mask the scores before the softmax, not the weights after.": pooled(
+                scores.softmax(-1) * mask
+            ),
+            "This is the plain mean over all places, padding included: use the weights.": values.mean(1),
+        },
+        hint=hint + " Multiply each token by its own weight and sum over the tokens.",
+    )
+    spoilt = hidden + 50 * (mask == 0)[..., None]
+    expect_close(
+        pool(spoilt, mask),
+        pooled(exact),
+        "The pooled vector, with other numbers in the padding,",
+        tolerance=1e-5,
+        hint="The padding takes part: what stands there must not matter.",
+    )
+
+
+@exercise(
+    "fine_tuning.predict",
+    "Predict in evaluation mode",
+    points=3,
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    answer="Head",
+    mutants=(
+        Mutant("evaluation in train mode", "        self.eval()\n", "", "dropout"),
+        Mutant("left in evaluation mode", "        self.train(was_training)\n", "", "as you found it"),
+        Mutant(
+            "last batch lost",
+            "range(0, len(vectors), batch_size)",
+            "range(0, len(vectors) - batch_size, batch_size)",
+            "every text",
+        ),
+        Mutant("logits", ".softmax(-1)", "", "sum to 1"),
+        Mutant("normalised over the texts", ".softmax(-1)", ".softmax(0)", "over the classes"),
+    ),
+)
+def check_predict(answer: Answer, dice: Dice) -> None:
+    width, classes, batch_size = dice.integer(6, 9), dice.integer(2, 4), dice.integer(3, 5)
+    texts = 2 * batch_size + dice.integer(1, batch_size - 1)
+    vectors = dice.normal(texts, width).float()
+    weight, bias = dice.normal(classes, width).float(), dice.normal(classes).float()
+    head = answer.new(width, classes, 0.5)
+    head.load({"linear.weight": weight, "linear.bias": bias})
+    logits = vectors.double() @ weight.double().T + bias.double()
+    first = head.predict(vectors, batch_size)
+    if isinstance(first, torch.Tensor) and first.ndim == 2 and first.shape[0] != texts:
+        raise Failed(
+            "There is not one row for every text.",
+            expected=[texts, classes],
+            got=list(first.shape),
+            hint="The last batch may be smaller than the others; it counts.",
+        )
+    second = head.predict(vectors, batch_size)
+    first = expect_tensor(first, (texts, classes), "The table of probabilities")
+    second = expect_tensor(second, (texts, classes), "The table of probabilities")
+    expect(
+        torch.equal(first, second),
+        "Two calls with the same vectors give two answers.",
+        expected=first[0],
+        got=second[0],
+        hint="Dropout is on: a model that is being trained answers at random. Switch to evaluation mode first, by "
+        "self.eval().",
+    )
+    expect_close(
+        first,
+        logits.softmax(-1),
+        "The table of probabilities",
+        tolerance=1e-5,
+        mistakes={
+            "These are logits. Each row has to sum to 1: take the softmax.": logits,
+            "The softmax has to run over the classes, the last dimension, and not over the texts.": logits.softmax(0),
+        },
+        hint="The probabilities are the softmax of what forward gives, with dropout off.",
+    )
+    expect(
+        not torch.equal(torch.as_tensor(head(vectors)), torch.as_tensor(head(vectors))),
+        "After predict the module is in evaluation mode, and it was in training mode before.",
+        hint="Leave the mode as you found it: the training that goes on would go on without dropout. self.training "
+        "says which mode it is, self.train(True or False) sets it.",
+    )
