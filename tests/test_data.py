@@ -98,3 +98,36 @@ def test_from_the_hub_then_from_the_cache(tmp_path):
     assert any(request.startswith("GET") and request.endswith(".parquet") for request in requests)
     kept = sorted(path.name for path in (tmp_path / "cache" / "data").iterdir() if path.is_dir())
     assert kept == ["shakespeare-hub"]
+
+
+ALL_SPLITS = """
+import json
+from llmsafety_lab import data
+rows = data.load("reviews", source="hub")
+assert data.load("reviews", source="hub").to_dict() == rows.to_dict()
+print(json.dumps(rows.to_dict()))
+"""
+
+
+def test_a_hub_entry_without_a_split_brings_all_and_names_them(tmp_path):
+    splits = {"train": [" good ", "bad"], "validation": ["fair"], "test": ["poor"]}
+    files = {
+        f"data/{name}-00000-of-00001.parquet": as_parquet(
+            {"text": texts, "label": [len(text) % 2 for text in texts], "other": texts}
+        )
+        for name, texts in splits.items()
+    }
+    files["README.md"] = b"---\nconfigs:\n- config_name: default\n  data_files:\n" + b"".join(
+        f"  - split: {name}\n    path: data/{name}-*\n".encode() for name in splits
+    )
+    files["README.md"] += b"---\n# tiny\n"
+    with serve({("datasets", data.REGISTRY["reviews"].hub.repository): files}) as (address, _):
+        environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf")}
+        environment["LLMSAFETY_CACHE"] = str(tmp_path / "cache")
+        command = [sys.executable, "-c", ALL_SPLITS]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert json.loads(said.splitlines()[-1]) == {
+        "text": ["good", "bad", "fair", "poor"],
+        "label": [0, 1, 0, 0],
+        "split": ["train", "train", "train", "test"],
+    }
