@@ -140,5 +140,5 @@ def test_kept_results_say_how_they_were_made(path: Path) -> None:
 
 
 def test_what_is_not_kept_is_named_with_its_script() -> None:
-    with pytest.raises(FileNotFoundError, match="python scripts/nothing.py"):
+    with pytest.raises(FileNotFoundError, match=r"python scripts/nothing\.py"):
         runtime.kept("nothing")
