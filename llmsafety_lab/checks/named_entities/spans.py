@@ -1,0 +1,232 @@
+"""Exercises 3 and 4: spans from tags, and their F1, against a reading of the tags one span at a time."""
+
+from __future__ import annotations
+
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
+
+Span = tuple[str, int, int]
+TYPES = ("PER", "LOC", "ORG")
+
+
+def read_spans(tags: list[str], strict: bool = False) -> list[Span]:
+    """Read spans by their beginnings: for each beginning, the I- of the same type that follow."""
+    spans: list[Span] = []
+    end = 0
+    for start, tag in enumerate(tags):
+        if start < end or tag == "O" or (strict and tag[0] == "I"):
+            continue
+        kind, end = tag[2:], start + 1
+        while end < len(tags) and tags[end] == f"I-{kind}":
+            end += 1
+        spans.append((kind, start, end))
+    return spans
+
+
+def draw_tags(dice: Dice, length: int, changed: list[str] | None = None) -> list[str]:
+    """Draw a sentence's tags, or a prediction that differs from given ones here and there."""
+    every = ["O", *(f"{prefix}-{kind}" for prefix in "BI" for kind in TYPES)]
+    if changed is not None:
+        return [every[dice.integer(0, 6)] if dice.integer(0, 3) == 0 else tag for tag in changed]
+    spans: list[str] = []
+    while len(spans) < length:
+        kind = TYPES[dice.integer(0, 2)]
+        spans += ["O"] * dice.integer(0, 2) + [f"B-{kind}"] + [f"I-{kind}"] * dice.integer(0, 2)
+    return spans[:length]
+
+
+def _wrong_spans(tags: list[str], strict: bool) -> dict[str, list[Span]]:
+    right = read_spans(tags, strict)
+    merged: list[Span] = []
+    for kind, start, end in right:
+        if merged and merged[-1][2] == start and merged[-1][0] == kind:
+            merged[-1] = (kind, merged[-1][1], end)
+        else:
+            merged.append((kind, start, end))
+    typeless: list[Span] = []
+    for i, tag in enumerate(tags):
+        if tag[0] == "I" and typeless and typeless[-1][2] == i:
+            typeless[-1] = (*typeless[-1][:2], i + 1)
+        elif tag[0] == "B" or (tag[0] == "I" and not strict):
+            typeless.append((tag[2:], i, i + 1))
+    return {
+        "You dropped an I- without a B- before it. Where strict is False it starts a span.": read_spans(tags, True),
+        "You let an I- start a span although strict is True: it marks nothing then.": read_spans(tags, False),
+        "The span that ends with the sentence is missing: the last tag closes it, too.": [
+            span for span in right if span[2] < len(tags)
+        ],
+        "Two spans side by side became one: a B- always starts a new span.": merged,
+        "You ignore the type: an I- of another type does not continue a span.": typeless,
+        "Your ends are one off: the end is the first position after the span.": [(k, a, b - 1) for k, a, b in right],
+    }
+
+
+@exercise(
+    "named_entities.spans",
+    "From tags to spans",
+    points=4,
+    difficulty=3,
+    importance=5,
+    minutes=13,
+    answer="bio_to_spans",
+    mutants=(
+        Mutant("I- without B- dropped", '(prefix == "I" and not strict)', "False", "I- without a B-"),
+        Mutant("strict forgotten", '(prefix == "I" and not strict)', '(prefix == "I")', "strict is True"),
+        Mutant("type ignored", 'if prefix == "I" and name == kind:', 'if prefix == "I" and kind:', "ignore the type"),
+        Mutant("last span lost", 'enumerate([*tags, "O"])', "enumerate(tags)", "ends with the sentence"),
+        Mutant(
+            "neighbours joined", 'prefix == "I" and name == kind', 'prefix in "BI" and name == kind', "side by side"
+        ),
+        Mutant("end included", "spans.append((kind, start, i))", "spans.append((kind, start, i - 1))", "one off"),
+    ),
+)
+def check_spans(answer: Answer, dice: Dice) -> None:
+    a, b, *_ = (TYPES[(dice.integer(0, 2))] for _ in range(2))
+    b = b if b != a else TYPES[(TYPES.index(a) + 1) % 3]
+    for when, tags, strict in (
+        ("with a span in the middle", ["O", f"B-{a}", f"I-{a}", "O"], False),
+        ("with a span at the end", ["O", f"B-{a}", "O", f"B-{b}", f"I-{b}"], False),
+        ("with two spans side by side", [f"B-{a}", f"I-{a}", f"B-{a}", "O"], False),
+        ("with an I- that nothing starts", ["O", f"I-{a}", f"I-{a}", "O"], False),
+        ("with an I- of another type", [f"B-{a}", f"I-{b}", f"I-{b}", "O"], False),
+        ("with an I- that nothing starts", ["O", f"I-{a}", f"B-{b}", f"I-{b}", "O"], True),
+        ("with an I- of another type", [f"B-{a}", f"I-{b}", f"I-{b}", "O"], True),
+        ("without a name", ["O"] * 3, False),
+        *(("of random tags", draw_tags(dice, 9, draw_tags(dice, 9)), bool(i % 2)) for i in range(8)),
+    ):
+        reply = answer(list(tags), strict)
+        if not isinstance(reply, list | tuple) or not all(isinstance(x, list | tuple) and len(x) == 3 for x in reply):
+            got = "None: is there a return statement?" if reply is None else reply
+            raise Failed("The answer has the wrong form.", expected="a list of (type, start, end)", got=got)
+        spans, exact = [tuple(span) for span in reply], read_spans(tags, strict)
+        slips = [says for says, wrong in _wrong_spans(tags, strict).items() if spans == wrong and wrong != exact]
+        expect(
+            spans == exact,
+            f"The spans of tags {when} are wrong, for {tags} with strict={strict}.",
+            expected=exact,
+            got=spans,
+            hint=slips[0] if slips else "A span starts at a B-, and goes on while an I- of the same type follows.",
+        )
+
+
+def counted(
+    truth: list[list[str]], found: list[list[str]], outside: bool = False, known_only: bool = False
+) -> dict[str, list[int]]:
+    """Return for each type how many spans are correct, predicted and expected.
+
+    With `outside` O counts as a type; with `known_only` each sentence's types are those of its truth.
+    """
+    totals: dict[str, list[int]] = {}
+    for true, guess in zip(truth, found, strict=True):
+        sets = [set(read_spans(tags)) for tags in (true, guess)]
+        if outside:
+            sets = [
+                s | {("O", i, i + 1) for i, t in enumerate(tags) if t == "O"}
+                for s, tags in zip(sets, (true, guess), strict=True)
+            ]
+        for kind in {span[0] for spans in sets[: 1 if known_only else 2] for span in spans}:
+            one, two = ({span for span in spans if span[0] == kind} for spans in sets)
+            row = totals.setdefault(kind, [0, 0, 0])
+            totals[kind] = [n + len(s) for n, s in zip(row, (one & two, two, one), strict=True)]
+    return totals
+
+
+def ratio(counts: list[int]) -> float:
+    correct, predicted, expected = counts
+    return 2 * correct / (predicted + expected) if predicted + expected else 0.0
+
+
+def _scores(totals: dict[str, list[int]]) -> tuple[float, float]:
+    types = [ratio(counts) for counts in totals.values()]
+    return ratio([sum(c[i] for c in totals.values()) for i in range(3)]), sum(types) / len(types) if types else 0.0
+
+
+SWAPPED = {
+    "micro": "Micro counts the spans of all types together, then takes F1 once.",
+    "macro": "Macro is the mean of the types' F1: each type counts the same, however rare.",
+}
+
+
+def _draw_pair(dice: Dice, when: str) -> tuple[list[list[str]], list[list[str]]]:
+    truth = [draw_tags(dice, dice.integer(5, 9)) for _ in range(6)]
+    found = [draw_tags(dice, 0, tags) for tags in truth]
+    if "lacks" in when:
+        truth = [[tag if not tag.endswith("ORG") else "O" for tag in tags] for tags in truth]
+        found = [[*tags[:-1], "B-ORG"] for tags in found]
+    return truth, truth if "right" in when else found
+
+
+def _wrong_scores(truth: list[list[str]], found: list[list[str]]) -> dict[str, tuple[float, float]]:
+    """Return micro and macro F1 as the usual mistakes give them."""
+    totals = counted(truth, found)
+    sums = [sum(counts[i] for counts in totals.values()) for i in range(3)]
+    recalls = [counts[0] / counts[2] if counts[2] else 0.0 for counts in totals.values()]
+    return {
+        "You have O in the average: O is no entity, and there is much of it.": _scores(counted(truth, found, True)),
+        "In each sentence you forgot the types that only the prediction has: its spans there are false alarms, too.": (
+            _scores(counted(truth, found, known_only=True))
+        ),
+        "This is recall. F1 is 2 * correct / (predicted + expected).": (
+            sums[0] / max(sums[2], 1),
+            sum(recalls) / max(len(recalls), 1),
+        ),
+    }
+
+
+@exercise(
+    "named_entities.f1",
+    "Score what was found",
+    points=3,
+    difficulty=3,
+    importance=5,
+    minutes=12,
+    answer="span_f1",
+    forbid=("seqeval.metrics.f1_score", "sklearn.metrics.f1_score"),
+    mutants=(
+        Mutant(
+            "O in the average",
+            "    true, found = set(bio_to_spans(truth, strict)), set(bio_to_spans(predicted, strict))\n",
+            "    true, found = (\n"
+            "        {*bio_to_spans(tags, strict), *(('O', i, i + 1) for i, tag in enumerate(tags) if tag == 'O')}\n"
+            "        for tags in (truth, predicted)\n"
+            "    )\n",
+            "O in the average",
+        ),
+        Mutant("false types forgotten", "columns[1] | columns[2]", "columns[2]", "only the prediction has"),
+        Mutant("recall alone", "2 * correct / both if both", "correct / expected if expected", "recall"),
+        Mutant("macro is micro", "sum(types.values()) / len(types)", "f1(*every)", "each type counts the same"),
+        Mutant(
+            "micro is macro", '"micro": f1(*every)', '"micro": sum(types.values()) / max(len(types), 1)', "together"
+        ),
+    ),
+)
+def check_f1(answer: Answer, dice: Dice) -> None:
+    for when in ("of random tags", "where the prediction has a type that the truth lacks", "that are all right"):
+        for _ in range(60):
+            truth, found = _draw_pair(dice, when)
+            totals = counted(truth, found)
+            right, mistakes = _scores(totals), _wrong_scores(truth, found)
+            if "right" in when or all(
+                len({round(value, 9) for value in (right[i], *column)}) == 1 + len(column)
+                for i, column in enumerate(zip(*mistakes.values(), strict=True))
+            ):
+                break
+        reply = answer(truth, found)
+        if not isinstance(reply, dict) or not {"micro", "macro"} <= set(reply):
+            got = "None: is there a return statement?" if reply is None else reply
+            raise Failed("The answer has the wrong form.", expected='a dict with "micro" and "macro"', got=got)
+        for i, key in enumerate(("micro", "macro")):
+            got = reply[key]
+            if not isinstance(got, int | float):
+                raise Failed(f'"{key}" is not a number.', expected=right[i], got=got)
+            if abs(got - right[i]) < 1e-9:
+                continue
+            slips = [says for says, wrong in mistakes.items() if abs(got - wrong[i]) < 1e-9]
+            if abs(got - right[1 - i]) < 1e-9:
+                slips.insert(0, SWAPPED[key])
+            raise Failed(
+                f'"{key}" of sentences {when} is wrong.',
+                expected=right[i],
+                got=got,
+                hint=slips[0] if slips else f"Spans correct, predicted, expected for each type: {totals}.",
+            )

@@ -1,0 +1,61 @@
+"""Constrained decoding: what a text may be as an automaton over tokens, and a filter that lets nothing else pass."""
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llmsafety_lab.decoding import Automaton, Filter
+
+
+def trie(sequences: Iterable[Sequence[int]]) -> tuple[dict[Hashable, dict[Any, Hashable]], set[Hashable]]:
+    """Return the automaton that accepts exactly these sequences, and its final states; it starts in the state ().
+
+    Returns
+    -------
+    automaton : dict
+        A state is the tuple of symbols read so far.
+    final : set
+        The states in which a sequence may end.
+    """
+    automaton: dict[Hashable, dict[Any, Hashable]] = {(): {}}
+    final: set[Hashable] = set()
+    for sequence in sequences:
+        for i, symbol in enumerate(sequence):
+            read = tuple(sequence[: i + 1])
+            automaton[tuple(sequence[:i])][symbol] = read
+            automaton.setdefault(read, {})
+        final.add(tuple(sequence))
+    return automaton, final
+
+
+def follow(automaton: Automaton, final: Iterable[Hashable], start: Hashable, prompt: int, end: int) -> Filter:
+    """Return a filter that lets only those tokens pass that an automaton over tokens allows.
+
+    Parameters
+    ----------
+    automaton : mapping
+        As `trie` or `lift` make it.
+    final : iterable of states
+        Where the text may end: there the end token is allowed, too.
+    start : state
+    prompt : int
+        How many tokens the prompt has, which the automaton does not read.
+    end : int
+        The end token.
+    """
+    final = set(final)
+
+    def allow(ids: Tensor, logits: Tensor) -> Tensor:
+        mask = torch.ones_like(logits, dtype=torch.bool)
+        for row, written in enumerate(ids[:, prompt:].tolist()):
+            state = start
+            for token in written:
+                state = state if token == end else automaton[state][token]
+            allowed = [*automaton[state], end] if state in final else [*automaton[state]]
+            mask[row, allowed] = False
+        return logits.masked_fill(mask, -math.inf)
+
+    return allow
