@@ -11,20 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llmsafety_lab import runtime
-from llmsafety_lab.fine_tuning_measures import Evaluation, expected_calibration_error, score
-
-__all__ = [
-    "AttentionPooling",
-    "Classifier",
-    "Evaluation",
-    "evaluate",
-    "expected_calibration_error",
-    "fit",
-    "freeze",
-    "label_scores",
-    "mean_pool",
-    "predict",
-]
+from llmsafety_lab.fine_tuning_measures import Evaluation, score
+from llmsafety_lab.fine_tuning_measures import expected_calibration_error as expected_calibration_error
 
 
 def mean_pool(
