@@ -4,6 +4,7 @@ With all switches off it is GPT-2's block and the usual recipe for it; `FAST` is
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -186,6 +187,7 @@ def train(model: MiniLM, ids: Int[Tensor, " tokens"], seed: int = 0, **options: 
         The loss of each step.
     """
     recipe = model.recipe
-    share = (warm_linear if recipe.linear else warm_cosine)(recipe.steps, recipe.warmup)
+    schedule = warm_linear if recipe.linear else warm_cosine
+    share = partial(schedule, steps=recipe.steps, warmup=recipe.warmup)
     draw = next_token(ids, recipe.batch, recipe.context, seed)
     return train_lm(model, draw, optimisers(model), share, recipe.steps, clip=recipe.clip, **options)

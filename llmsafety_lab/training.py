@@ -14,29 +14,32 @@ from llmsafety_lab import runtime
 from llmsafety_lab.pretraining import IGNORE, Batch
 
 
-def warm_linear(steps: int, warmup: int) -> Callable[[int], float]:
-    """Return the share of the full learning rate at each step: up in `warmup` steps, then down on a line to 0.
+def warm_linear(step: int, steps: int, warmup: int) -> float:
+    """Return the share of the full learning rate at a step: up in `warmup` steps, then down on a line to 0.
 
     Parameters
     ----------
-    steps, warmup : int
-        Step 0 gets 1 / warmup, step warmup - 1 the whole; step `steps`, which is never taken, would get 0.
+    step, steps, warmup : int
+        Step 0 gets 1 / warmup and step warmup - 1 the whole; step `steps`, which is never taken, would get 0.
 
     Raises
     ------
     ValueError
         Unless 0 <= warmup < steps.
     """
-    _check(steps, warmup)
-    return lambda step: min(1.0, (step + 1) / max(1, warmup)) * min(1.0, (steps - step) / (steps - warmup))
+    if not 0 <= warmup < steps:
+        raise ValueError(f"the warm-up must be shorter than the run: {warmup} of {steps} steps")
+    if step < warmup:
+        return (step + 1) / warmup
+    return (steps - step) / (steps - warmup)
 
 
-def warm_cosine(steps: int, warmup: int, floor: float = 0.1) -> Callable[[int], float]:
-    """Return the share of the full learning rate at each step: up in `warmup` steps, then half a cosine to `floor`.
+def warm_cosine(step: int, steps: int, warmup: int, floor: float = 0.1) -> float:
+    """Return the share of the full learning rate at a step: up in `warmup` steps, then half a cosine to `floor`.
 
     Parameters
     ----------
-    steps, warmup : int
+    step, steps, warmup : int
     floor : float, optional
         The share that is left at the end.
 
@@ -45,19 +48,8 @@ def warm_cosine(steps: int, warmup: int, floor: float = 0.1) -> Callable[[int], 
     ValueError
         Unless 0 <= warmup < steps.
     """
-    _check(steps, warmup)
-
-    def share(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return floor + (1 - floor) * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
-
-    return share
-
-
-def _check(steps: int, warmup: int) -> None:
-    if not 0 <= warmup < steps:
-        raise ValueError(f"the warm-up must be shorter than the run: {warmup} of {steps} steps")
+    line = warm_linear(step, steps, warmup)
+    return line if step < warmup else floor + (1 - floor) * (1 - math.cos(math.pi * line)) / 2
 
 
 def train_lm(
