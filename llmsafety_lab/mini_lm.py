@@ -60,7 +60,7 @@ class Recipe:
     previous: bool = True
     zero_start: bool = True
     muon: bool = True
-    steps: int = 240
+    steps: int = 220
     batch: int = 12
     warmup: int = 10
     linear: bool = True

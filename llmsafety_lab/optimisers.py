@@ -64,7 +64,10 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move each matrix by lr * sqrt(max(1, rows / columns)) times its orthogonalised momentum."""
+        """Move each matrix by lr * sqrt(max(1, rows / columns)) times its orthogonalised momentum.
+
+        The iteration runs in bfloat16, as in `torch.optim.Muon`: it settles near 1 whatever is rounded on the way.
+        """
         for group in self.param_groups:
             alike = defaultdict(list)
             for weight in group["params"]:
@@ -79,7 +82,7 @@ class Muon(torch.optim.Optimizer):
                     tall = matrix.shape[0] > matrix.shape[1]
                     alike[min(matrix.shape), max(matrix.shape)].append((matrix, flat.mT if tall else flat, tall))
             for same in alike.values():
-                steps = orthogonalise(torch.stack([wide for _, wide, _ in same]))
+                steps = orthogonalise(torch.stack([wide for _, wide, _ in same]).bfloat16()).to(weight.dtype)
                 for (matrix, _, tall), wide in zip(same, steps, strict=True):
                     size = math.sqrt(max(1, matrix.shape[0] / matrix.shape[1]))
                     matrix.add_(wide.mT if tall else wide, alpha=-group["lr"] * size)
