@@ -173,7 +173,7 @@ def check_schedule(answer: Answer, dice: Dice) -> None:
     ),
 )
 def check_perplexity(answer: Answer, dice: Dice) -> None:
-    from torch import cat, stack, tensor
+    from torch import cat, float64, stack, tensor
 
     lengths = [dice.integer(2, 4), dice.integer(30, 50), dice.integer(8, 12)]
     losses = [(1 + 2 * i) * dice.uniform(length) + 0.2 for i, length in enumerate(lengths)]
@@ -190,5 +190,5 @@ def check_perplexity(answer: Answer, dice: Dice) -> None:
     }
     got = number(answer(losses), "The perplexity")
     expect_close(got, tensor(float(every.mean().exp())).double(), "The perplexity", mistakes=mistakes, tolerance=1e-5)
-    even = number(answer([tensor([math.log(84.0)] * 7).double()]), "The perplexity of an even guess among 84 tokens")
+    even = number(answer([tensor([math.log(84.0)] * 7, dtype=float64)]), "The perplexity of an even guess among 84 tokens")
     expect_close(even, tensor(84.0).double(), "The perplexity of an even guess among 84 tokens", tolerance=1e-5)
