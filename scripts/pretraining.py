@@ -29,13 +29,13 @@ ABLATION = {
     "all of them": FAST,
     "AdamW at 0.01 instead of Muon": replace(FAST, muon=False),
     "AdamW at 0.003 instead of Muon": replace(FAST, muon=False, rate=0.003),
+    "AdamW at 0.03 instead of Muon": replace(FAST, muon=False, rate=0.03),
     "without the token before": replace(FAST, previous=False),
     "without the zero start": replace(FAST, zero_start=False),
     "without rotary positions": replace(FAST, rotary=False),
     "without norms on queries and keys": replace(FAST, qk_norm=False),
     "GELU instead of squared ReLU": replace(FAST, squared_relu=False),
     "cosine instead of a line": replace(FAST, linear=False),
-    "the usual recipe at 0.004, as many steps": replace(USUAL, steps=FAST.steps, warmup=FAST.warmup, rate=0.004),
 }
 SLICE = {"all of them, 40 steps": replace(FAST, steps=40)}
 WHOLE = {"the usual recipe": USUAL}
