@@ -1,4 +1,4 @@
-"""The script for many processes, on two processor cores: their losses are those of one process with the joined batch."""
+"""The script for many processes, on two cores: its losses are those of one process with the joined batch."""
 
 from __future__ import annotations
 
