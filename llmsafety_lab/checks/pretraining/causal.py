@@ -54,9 +54,13 @@ def number(reply: Any, what: str) -> Any:
 def check_causal_loss(answer: Answer, dice: Dice) -> None:
     from torch import stack, tensor
 
-    for batch, tokens, vocabulary in ((1, 2, 5), (3, dice.integer(6, 9), 11)):
+    for batch, tokens, vocabulary in ((1, 4, 7), (3, dice.integer(6, 9), 11)):
         logits = 2 * dice.normal(batch, tokens, vocabulary)
-        ids = dice.integers(0, vocabulary - 1, batch, tokens)
+        ids = (
+            dice.uniform(batch, vocabulary).argsort(1)[:, :tokens]
+            if batch == 1
+            else dice.integers(0, 10, batch, tokens)
+        )
         chances = (logits.exp() / logits.exp().sum(-1, keepdim=True)).log()
         over_time = logits[:, :-1].log_softmax(1)
 

@@ -67,7 +67,6 @@ def check_mask(answer: Answer, dice: Dice) -> None:
     seed = dice.integer(0, 10**6)
     inputs, labels = _both(answer(ids, special, mask, vocabulary, seed), ids)
     chosen = _chosen(ids, inputs, labels, special, mask)
-    _rates(ids, inputs, chosen, special, mask, vocabulary)
     expect(
         float(chosen.any(0).double().mean()) > 0.5,
         "The same positions are chosen in each text.",
@@ -75,6 +74,7 @@ def check_mask(answer: Answer, dice: Dice) -> None:
         got=f"{int(chosen.any(0).sum())} of {ids.shape[1]} positions are ever chosen",
         hint="Draw random numbers of the shape of ids, not one row for all.",
     )
+    _rates(ids, inputs, chosen, special, mask, vocabulary)
     again, other = (_both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
     expect(
         bool((again[0] == inputs).all() and (again[1] == labels).all()),
