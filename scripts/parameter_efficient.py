@@ -1,7 +1,8 @@
 """Eight ways to tune MiniLM on reviews, over seeds, with learning rates chosen on held-out reviews; and the baselines.
 
 Run it as `python scripts/parameter_efficient.py`; it takes about 25 minutes of one core and writes
-`results/parameter_efficient.json`. With names of parts behind it (`tune`, `quality`, `shift`) it makes those alone.
+`results/parameter_efficient.json`. With names of parts behind it (`tune`, `quality`, `baselines`) it makes those alone.
+What stands there already is not computed again: remove the file to start anew.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ METHODS: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
     "full": (lambda encoder: encoder, [5e-5, 2e-4, 5e-4]),
     "LoRA, rank 1": (linears(["query", "value"], partial(LoRALinear, rank=1, alpha=1)), [3e-3, 1e-2]),
     "LoRA, rank 8": (linears(["query", "value"], partial(LoRALinear, rank=8, alpha=8)), [1e-3, 3e-3, 1e-2]),
-    "LoRA, rank 64": (linears(["query", "value"], partial(LoRALinear, rank=64, alpha=64)), [3e-4, 1e-3, 1e-2]),
+    "LoRA, rank 64": (linears(["query", "value"], partial(LoRALinear, rank=64, alpha=64)), [3e-4, 1e-3, 3e-3, 1e-2]),
     "AdaLoRA, 12 to 8": (linears(["query", "value"], partial(AdaLoRALinear, rank=12, alpha=12)), [3e-3, 1e-2]),
     "adapters, 16 wide": (linears(["output.dense"], partial(AdapterLinear, bottleneck=16)), [1e-3, 3e-3, 1e-2]),
     "IA3": (linears(["key", "value", "intermediate.dense"], IA3Linear), [1e-2, 3e-2]),
@@ -136,12 +137,14 @@ def row(tuning: dict, base: Any, tokenizer: Any, rows: dict, name: str, seed: in
 
 
 def quality(kept: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
-    """Return each method's runs, a seed after the other, and write down each as it comes."""
+    """Return each method's runs, a seed after the other; write down each as it comes, and go on where a run stopped."""
     base, tokenizer = models.load("minilm")
     rows = reviews()
-    found = kept["quality"] = {name: [] for name in METHODS}
-    for seed in SEEDS:
+    found = kept.setdefault("quality", {name: [] for name in METHODS})
+    for number, seed in enumerate(SEEDS):
         for name in METHODS:
+            if len(found[name]) > number:
+                continue
             found[name].append(row(kept["tune"], base, tokenizer, rows, name, seed))
             print(seed, name, found[name][-1], flush=True)
             RESULT.write_text(json.dumps(kept, indent=1) + "\n")
@@ -186,12 +189,9 @@ def main(parts: list[str]) -> None:
         "baselines": baselines,
     }
     for part in parts or list(made):
-        since = time.process_time()
-        kept[part] = made[part]()
         kept.setdefault("made", {})[part] = {
             "command": "python scripts/parameter_efficient.py",
             "date": datetime.date.today().isoformat(),
-            "processor seconds": round(time.process_time() - since),
             "cores": os.cpu_count(),
             "seeds": list(SEEDS),
             "versions": {
@@ -199,6 +199,7 @@ def main(parts: list[str]) -> None:
                 **{module.__name__: module.__version__ for module in (torch, transformers, datasets, np)},
             },
         }
+        kept[part] = made[part]()
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(json.dumps(kept, indent=1) + "\n")
 
