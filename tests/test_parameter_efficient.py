@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import runpy
 from functools import partial
+from pathlib import Path
 
 import peft
 import pytest
@@ -419,3 +422,15 @@ def test_the_real_models_are_changed_as_peft_changes_them() -> None:
             before = output(model, inputs)
             assert fold(model) == len(layers)
             close(output(model, inputs), before, rtol=1e-4, atol=1e-3)
+
+
+def test_a_kept_row_comes_out_again() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "parameter_efficient.py"))
+    kept = json.loads(script["RESULT"].read_text())
+    assert set(kept["quality"]) == set(script["METHODS"]) and len(kept["quality"]["full"]) > 1
+    base, tokenizer = models.load("minilm")
+    name, seed = "LoRA, rank 8", 0
+    came = script["row"](kept["tune"], base, tokenizer, script["reviews"](), name, seed)
+    stands = kept["quality"][name][seed]
+    assert came["parameters"] == stands["parameters"] == 12 * 8 * (384 + 384)
+    assert abs(came["accuracy"] - stands["accuracy"]) < 1.96 * (0.25 / script["TEST"]) ** 0.5

@@ -214,7 +214,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
             "prefix under the causal mask",
             "torch.cat([causal.new_ones(tokens, prefix), causal], dim=-1)",
             "causal.new_ones(tokens, prefix + tokens).tril()",
-            "behind nobody's back",
+            "sees all of the prefix",
         ),
         Mutant("no mask", "attn_mask=mask", "attn_mask=None", "sees tokens after it"),
         Mutant("order of keys", "torch.cat([prefix_k, k], dim=-2)", "torch.cat([k, prefix_k], dim=-2)", "same order"),
@@ -235,7 +235,7 @@ def check_prefix(answer: Answer, dice: Dice) -> None:
     keys, values = torch.cat([before_k, k], 1), torch.cat([before_v, v], 1)
     ids = torch.ones(tokens, prefix + tokens, dtype=torch.bool)
     mistakes = {
-        "The prefix is behind nobody's back: every token sees all of it. Your causal mask starts at the prefix.": (
+        "Every token sees all of the prefix. Your causal mask starts at the prefix instead of behind it.": (
             _attend(q, keys, values, ids.tril())
         ),
         "A token sees tokens after it: they need the causal mask, the prefix does not.": _attend(q, keys, values, ids),
