@@ -57,6 +57,7 @@ def _frozen(layer: Instance, name: str) -> None:
         raise Failed(
             f"The base is not frozen: `{name}` is no buffer of the layer.",
             expected=f'self.register_buffer("{name}", ...)',
+            got="something else of that name, or nothing",
             hint="A parameter is given to the optimiser and trained; a buffer moves with the layer and stays as it is.",
         ) from None
 
