@@ -89,42 +89,28 @@ def project(delta: Vectors, eps: float, norm: float) -> Vectors:
     raise ValueError(f"norm must be 2 or math.inf, got {norm!r}")
 
 
-def random_noise(
-    embeddings: Vectors,
-    eps: float,
-    norm: float = math.inf,
-    mask: Mask | None = None,
-    generator: torch.Generator | None = None,
-) -> Vectors:
+def masked(values: Vectors, mask: Mask | None) -> Vectors:
+    """Return the values with zeros where the mask is False."""
+    return values if mask is None else values * mask[..., None]
+
+
+def random_noise(embeddings: Vectors, eps: float, norm: float = math.inf, mask: Mask | None = None) -> Vectors:
     """Return noise of exactly the size `eps`: what an attack has to beat.
 
     Under infinity each coordinate is plus or minus `eps`, so that the noise is as long as FGSM's perturbation; under 2
     the direction is uniform.
     """
-    noise = torch.randn(embeddings.shape, generator=generator, dtype=embeddings.dtype).to(embeddings.device)
-    return eps * steepest(_masked(noise, mask), norm)
+    return eps * steepest(masked(torch.randn_like(embeddings), mask), norm)
 
 
-def random_start(
-    embeddings: Vectors,
-    eps: float,
-    norm: float = math.inf,
-    mask: Mask | None = None,
-    generator: torch.Generator | None = None,
-) -> Vectors:
-    """Return a random perturbation of size at most `eps`, where PGD may begin.
+def random_start(embeddings: Vectors, eps: float, norm: float = math.inf, mask: Mask | None = None) -> Vectors:
+    """Return a random perturbation of size at most `eps`, where a run may begin.
 
-    Under infinity it is uniform in the cube; under 2 direction and length are uniform.
+    Under infinity it is uniform in the cube; under 2 its direction and its length are uniform.
     """
     if norm == math.inf:
-        noise = torch.rand(embeddings.shape, generator=generator, dtype=embeddings.dtype).to(embeddings.device)
-        return _masked(eps * (2 * noise - 1), mask)
-    size = torch.rand(len(embeddings), 1, 1, generator=generator, dtype=embeddings.dtype).to(embeddings.device)
-    return size * random_noise(embeddings, eps, norm, mask, generator)
-
-
-def _masked(values: Tensor, mask: Mask | None) -> Tensor:
-    return values if mask is None else values * mask[..., None]
+        return masked(eps * (2 * torch.rand_like(embeddings) - 1), mask)
+    return torch.rand_like(embeddings[:, :1, :1]) * random_noise(embeddings, eps, norm, mask)
 
 
 def fgsm(
@@ -162,7 +148,7 @@ def fgsm(
         If `norm` is neither 2 nor infinity, or `eps` is negative.
     """
     _, gradient = loss_gradient(model, embeddings, labels)
-    return project(eps * steepest(_masked(gradient, mask), norm), eps, norm)
+    return project(eps * steepest(masked(gradient, mask), norm), eps, norm)
 
 
 def pgd(
@@ -175,13 +161,11 @@ def pgd(
     restarts: int = 1,
     step: float | None = None,
     mask: Mask | None = None,
-    start: Vectors | None = None,
-    generator: torch.Generator | None = None,
 ) -> Vectors:
     """Return projected gradient descent's perturbation: steps uphill, each projected (Madry et al. 2018, section 2.1).
 
-    Of all points visited, the start among them, each example keeps the one with the largest margin. The first run
-    begins at zero and its first step is as long as the budget, which is FGSM; so PGD errs wherever FGSM does.
+    Of all points visited, starts among them, each example keeps the one with the largest margin. The first run begins
+    at zero and its first step is as long as the budget, which is FGSM; so PGD errs wherever FGSM does.
 
     Parameters
     ----------
@@ -193,10 +177,6 @@ def pgd(
         The number of runs; those after the first begin at random points.
     step : float, optional
         The size of a step, by default 2.5 `eps` / `steps`.
-    start : Tensor, shape (batch, tokens, d_model), optional
-        Where the first run begins instead, within the budget; it then has no long first step.
-    generator : torch.Generator, optional
-        Draws the random points.
 
     Returns
     -------
@@ -214,10 +194,7 @@ def pgd(
     best = torch.zeros_like(embeddings)
     worst = torch.full_like(embeddings[:, 0, 0], -math.inf)
     for run in range(restarts):
-        if run > 0:
-            delta = random_start(embeddings, eps, norm, mask, generator)
-        else:
-            delta = torch.zeros_like(embeddings) if start is None else project(_masked(start, mask), eps, norm)
+        delta = random_start(embeddings, eps, norm, mask) if run > 0 else torch.zeros_like(embeddings)
         for i in range(steps + 1):
             if i < steps:
                 logits, gradient = loss_gradient(model, embeddings + delta, labels)
@@ -228,9 +205,8 @@ def pgd(
             better = margin > worst
             worst = torch.where(better, margin, worst)
             best = torch.where(better[:, None, None], delta, best)
-            if i < steps:
-                stride = eps if run == i == 0 and start is None else size
-                delta = project(delta + stride * steepest(_masked(gradient, mask), norm), eps, norm)
+            stride = eps if run == i == 0 else size
+            delta = project(delta + stride * steepest(masked(gradient, mask), norm), eps, norm)
     return best
 
 
@@ -247,17 +223,8 @@ def perturbation_norms(delta: Vectors) -> Norms:
     return Norms(delta.abs().amax((1, 2)), delta.flatten(1).norm(dim=1), (delta != 0).any(-1).sum(-1))
 
 
-class Share(NamedTuple):
-    """A share of `of` cases, with the ends of its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-    of: int
-
-
-def wilson(count: int, of: int, z: float = 1.959964) -> Share:
-    """Return a share and Wilson's score interval (Wilson 1927), which stays in [0, 1] and works for 0 of n.
+def wilson(count: int, of: int, z: float = 1.959964) -> tuple[float, float, float]:
+    """Return a share and the ends of its 95% interval (Wilson 1927), which stays in [0, 1] and works for 0 of n.
 
     Raises
     ------
@@ -269,13 +236,13 @@ def wilson(count: int, of: int, z: float = 1.959964) -> Share:
     p, shrink = count / of, 1 + z**2 / of
     middle = (p + z**2 / (2 * of)) / shrink
     half = z / shrink * math.sqrt(p * (1 - p) / of + z**2 / (4 * of**2))
-    return Share(p, max(0.0, middle - half), min(1.0, middle + half), of)
+    return p, max(0.0, middle - half), min(1.0, middle + half)
 
 
 def attack_success_rate(
     labels: Int[Tensor, " examples"], clean: Int[Tensor, " examples"], attacked: Int[Tensor, " examples"]
-) -> Share:
-    """Return the share of examples that the attack turned, among those that the model had right.
+) -> tuple[float, float, float]:
+    """Return the share of examples that the attack turned, of those that the model had right, with its 95% interval.
 
     What was wrong before the attack is no success of the attack, and is left out of both counts.
 

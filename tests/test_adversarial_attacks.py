@@ -54,6 +54,11 @@ BOTH = pytest.mark.parametrize("norm", [math.inf, 2])
 PAD, CLS, SEP = 0, 2, 3
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> BertTokenizerFast:
     path = tmp_path_factory.mktemp("words") / "vocab.txt"
@@ -224,19 +229,18 @@ def test_no_step_of_size_1_rises_faster(norm: float, gradient: Tensor, other: Te
 
 @BOTH
 def test_noise_has_the_size_of_the_attack(case: Case, norm: float) -> None:
-    delta = random_noise(case.x, 0.3, norm, case.mask, torch.Generator().manual_seed(0))
+    delta = random_noise(case.x, 0.3, norm, case.mask)
     some = case.mask.any(-1)
     torch.testing.assert_close(size(delta, norm)[some], torch.full((int(some.sum()),), 0.3))
     step = fgsm(case.model, case.x, case.labels, 0.3, norm, case.mask)
     torch.testing.assert_close(lengths(delta), lengths(step), rtol=1e-4, atol=1e-4)
     assert not delta[~case.mask].any()
-    again = random_noise(case.x, 0.3, norm, case.mask, torch.Generator().manual_seed(0))
-    assert torch.equal(delta, again) and not torch.equal(delta, random_noise(case.x, 0.3, norm, case.mask))
+    assert not torch.equal(delta, random_noise(case.x, 0.3, norm, case.mask))
 
 
 @BOTH
 def test_a_start_is_anywhere_in_the_ball(case: Case, norm: float) -> None:
-    sizes = size(random_start(case.x, 0.3, norm, case.mask, torch.Generator().manual_seed(0)), norm)
+    sizes = size(random_start(case.x, 0.3, norm, case.mask), norm)
     assert float(sizes.max()) <= 0.3 * (1 + 1e-6)
     assert norm == math.inf or 0.1 < float(sizes.mean()) < 0.2
 
@@ -258,27 +262,32 @@ def test_pgd_succeeds_as_often_as_foolboxs(case: Case, norm: float, eps: float) 
     delta = pgd(case.model, case.x, case.labels, eps, norm, steps=10, step=eps / 4, mask=case.mask)
     ours = attack_success_rate(case.labels, case.labels, case.predicted(delta))
     other = attack_success_rate(case.labels, case.labels, case.predicted(case.foolbox(attack, eps)))
-    assert 0.2 < ours.value < 0.9 and ours.low <= other.value <= ours.high, (ours, other)
+    assert 0.2 < ours[0] < 0.9 and ours[1] <= other[0] <= ours[2], (ours, other)
 
 
 @BOTH
-def test_from_the_same_start_the_path_is_foolboxs(case: Case, norm: float) -> None:
-    """Without a long first step, where every step raises the margin, the best point is the last one: foolbox's."""
+def test_the_path_is_foolboxs(case: Case, norm: float) -> None:
+    """With steps as long as the budget the first one is no exception, and the last point visited is foolbox's."""
+    visited = []
+
+    def model(x: Tensor) -> Tensor:
+        visited.append(x.detach() - case.x)
+        return case.model(x).logits
+
     theirs = foolbox.attacks.LinfPGD if norm == math.inf else foolbox.attacks.L2PGD
-    other = case.foolbox(theirs(abs_stepsize=0.01, steps=3, random_start=False), 0.025)
-    zero = torch.zeros_like(case.x)
-    delta = pgd(case.model, case.x, case.labels, 0.025, norm, steps=3, step=0.01, mask=case.mask, start=zero)
-    same = (delta - other).abs().amax((1, 2)) < 1e-6
-    assert float(same.float().mean()) > 0.95
-    assert bool((case.margins(delta) >= case.margins(other) - 1e-5).all())
+    delta = pgd(model, case.x, case.labels, 0.02, norm, steps=3, step=0.02, mask=case.mask)
+    other = case.foolbox(theirs(abs_stepsize=0.02, steps=3, random_start=False), 0.02)
+    same = (visited[-1] - other).abs().amax((1, 2)) < 1e-6  # a gradient near 0 may have either sign
+    assert len(visited) == 4 and float(same.float().mean()) > 0.95
+    best = torch.stack([case.margins(point) for point in visited]).amax(0)
+    torch.testing.assert_close(case.margins(delta), best, rtol=0, atol=1e-5)
 
 
 @BOTH
 def test_pgd_is_never_weaker_than_fgsm_and_restarts_never_hurt(case: Case, norm: float) -> None:
     eps = 0.05 if norm == math.inf else 0.25
     once = case.margins(fgsm(case.model, case.x, case.labels, eps, norm, case.mask))
-    generator = torch.Generator().manual_seed(0)
-    attack = partial(pgd, case.model, case.x, case.labels, eps, norm, 5, mask=case.mask, generator=generator)
+    attack = partial(pgd, case.model, case.x, case.labels, eps, norm, 5, mask=case.mask)
     iterated, again = case.margins(attack()), case.margins(attack(restarts=3))
     assert bool((iterated >= once - 1e-5).all()) and bool((again >= iterated - 1e-5).all())
     assert float((iterated - once).mean()) > 0 and float((again - iterated).mean()) > 0
@@ -304,13 +313,8 @@ def test_restarts_leave_a_flat_place() -> None:
     x, labels = torch.zeros(4, 2, 3), torch.zeros(4, dtype=torch.long)
     stuck = pgd(hill, x, labels, 0.2, steps=5)
     assert not stuck.any()
-    freed = pgd(hill, x, labels, 0.2, steps=5, restarts=20, generator=torch.Generator().manual_seed(0))
+    freed = pgd(hill, x, labels, 0.2, steps=5, restarts=20)
     assert bool((margins(hill(freed), labels) > 0).all())
-
-
-def test_a_start_outside_of_the_budget_is_brought_in(case: Case) -> None:
-    delta = pgd(case.model, case.x, case.labels, 0.1, steps=1, mask=case.mask, start=torch.ones_like(case.x))
-    assert float(delta.abs().max()) <= 0.1 + 1e-6 and not delta[~case.mask].any()
 
 
 # What is measured.
@@ -326,8 +330,7 @@ def test_margins_say_where_the_model_errs() -> None:
 def test_the_interval_is_scipys(case: tuple[int, int]) -> None:
     count, of = case
     share, theirs = wilson(count, of), binomtest(count, of).proportion_ci(method="wilson")
-    assert share[:3] == pytest.approx((count / of, theirs.low, theirs.high), abs=1e-6)
-    assert share.of == of
+    assert share == pytest.approx((count / of, theirs.low, theirs.high), abs=1e-6)
 
 
 def test_success_counts_only_what_was_right() -> None:
@@ -370,7 +373,7 @@ def test_predictions_under_an_attack_are_those_of_the_batch(tokenizer: BertToken
     assert labels == predictions(bert, tokenizer, texts, labels, batch_size=7, max_tokens=16).tolist()
     attack = partial(fgsm, eps=0.3)
     turned = predictions(bert, tokenizer, texts, labels, attack)
-    assert attack_success_rate(torch.tensor(labels), torch.tensor(labels), turned).value > 0.3
+    assert attack_success_rate(torch.tensor(labels), torch.tensor(labels), turned)[0] > 0.3
     carried = predictions(bert, tokenizer, texts, labels, attack, source=other)
 
     encoded = tokenizer(texts, return_tensors="pt")
