@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +93,22 @@ def said(lab: str, solved: bool, python: str | Path, folder: Path) -> tuple[Any,
     return cells, [output.get("data", {}).get("text/plain", "") for cell in cells for output in cell.get("outputs", [])]
 
 
+@pytest.fixture(scope="module")
+def runs(environment: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Run the notebooks that the chosen tests ask for, two at a time."""
+    labs = {item.callspec.params["lab"] for item in request.session.items if item.path == Path(__file__)}
+    pythons = {True: environment, False: sys.executable}
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            (lab, solved): pool.submit(said, lab, solved, pythons[solved], tmp_path_factory.mktemp(lab))
+            for lab in sorted(labs)
+            for solved in pythons
+        }
+
+
 @pytest.mark.parametrize("lab", LABS)
-def test_in_colab_the_solved_notebook_earns_every_point(lab: str, environment: Path, tmp_path: Path) -> None:
-    cells, outputs = said(lab, True, environment, tmp_path)
+def test_in_colab_the_solved_notebook_earns_every_point(lab: str, runs: Any) -> None:
+    cells, outputs = runs[lab, True].result()
     bootstrap = next(cell for cell in cells if "bootstrap" in cell.metadata.get("tags", []))
     assert bootstrap.outputs == []
     for one in classroom.exercise.exercises(lab):
@@ -101,7 +116,7 @@ def test_in_colab_the_solved_notebook_earns_every_point(lab: str, environment: P
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_the_notebook_as_handed_out_runs_to_its_end(lab: str, tmp_path: Path) -> None:
-    _, outputs = said(lab, False, sys.executable, tmp_path)
+def test_the_notebook_as_handed_out_runs_to_its_end(lab: str, runs: Any) -> None:
+    _, outputs = runs[lab, False].result()
     for one in classroom.exercise.exercises(lab):
         assert any(f"{one.id}: 0 of {one.points}" in text for text in outputs), one.id
