@@ -2,7 +2,7 @@
 
     python scripts/adversarial_attacks.py
 
-writes `results/adversarial_attacks.json`; about 25 minutes on one core. Each row says which attack, norm, budget, steps
+writes `results/adversarial_attacks.json`; about 15 minutes on one core. Each row says which attack, norm, budget, steps
 and runs, on which model it was made, and holds one character for each text: 1 where the classifier stayed right.
 """
 
@@ -28,8 +28,8 @@ from llmsafety_lab.adversarial_attacks import fgsm, nearest_tokens, pgd, random_
 from llmsafety_lab.adversarial_attacks_texts import predictions
 
 OUT = Path(__file__).parents[1] / "results" / "adversarial_attacks.json"
-SEED, TEXTS, FEWER, MAX_TOKENS = 0, 300, 100, 48
-LINF, L2 = (0.0005, 0.001, 0.002, 0.004, 0.008), (0.02, 0.04, 0.08, 0.16, 0.32)
+SEED, TEXTS, FEWER, MAX_TOKENS = 0, 200, 50, 48
+LINF, L2 = (0.0005, 0.001, 0.002, 0.004, 0.008), (0.02, 0.04, 0.08, 0.16)
 WIDER = (0.016, 0.032, 0.064, 0.128)
 
 
@@ -98,7 +98,13 @@ def main() -> None:
     kept: list[dict[str, Any]] = []
 
     def run(
-        attack: Any, name: str, eps: float = 0.0, source: str = "itself", texts_used: int = TEXTS, **facts: Any
+        attack: Any,
+        name: str,
+        eps: float = 0.0,
+        source: str = "itself",
+        texts_used: int = TEXTS,
+        words: bool = False,
+        **facts: Any,
     ) -> None:
         torch.manual_seed(SEED)
         every = TEXTS // texts_used
@@ -107,8 +113,9 @@ def main() -> None:
 
         def recorded(model: Any, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
             delta = attack(model, x, y, mask=mask)
-            before, after = (nearest_tokens(vectors, table.weight.detach())[mask] for vectors in (x, x + delta))
-            rounds.append((int((before == after).sum()), int(mask.sum())))
+            if words:
+                own = (nearest_tokens((x + delta)[mask], table.weight) == nearest_tokens(x[mask], table.weight)).sum()
+                rounds.append((int(own), int(mask.sum())))
             return delta
 
         used = None if attack is None else recorded
@@ -116,7 +123,7 @@ def main() -> None:
         held = "".join("1" if a == b else "0" for a, b in zip(found.tolist(), right, strict=True))
         row = {"attack": name, "eps": eps, "source": source, "of": len(some), "right": held.count("1"), **facts}
         if rounds:
-            row |= {"words": sum(words for _, words in rounds), "words_kept": sum(kept for kept, _ in rounds)}
+            row |= {"words": sum(every for _, every in rounds), "words_kept": sum(own for own, _ in rounds)}
         kept.append(row | {"held": held})
         print(f"{time.process_time() - started:7.0f} s", {key: row[key] for key in row if key != "held"}, flush=True)
 
@@ -128,15 +135,15 @@ def main() -> None:
             kept.append({"attack": "none", "model": name, "eps": 0.0, "of": TEXTS, "right": right})
     for norm, budgets, word in ((math.inf, LINF + WIDER, "inf"), (2, L2, "2")):
         for eps in budgets:
-            run(partial(noise, eps=eps, norm=norm), "noise", eps, norm=word)
+            run(partial(noise, eps=eps, norm=norm), "noise", eps, words=eps in WIDER, norm=word)
             if eps not in WIDER:
                 run(partial(fgsm, eps=eps, norm=norm), "FGSM", eps, norm=word)
-                run(partial(pgd, eps=eps, norm=norm, steps=10), "PGD", eps, norm=word, steps=10, restarts=1)
-    for steps, restarts in ((1, 1), (2, 1), (5, 1), (10, 1), (20, 1), (40, 1), (10, 4)):
+                run(partial(pgd, eps=eps, norm=norm, steps=10), "PGD", eps, words=True, norm=word, steps=10, restarts=1)
+    for steps, restarts in ((1, 1), (2, 1), (5, 1), (10, 1), (20, 1), (10, 4)):
         attack = partial(pgd, eps=0.001, steps=steps, restarts=restarts)
         run(attack, "PGD", 0.001, texts_used=FEWER, norm="inf", steps=steps, restarts=restarts, study="steps")
     for source in ("another fine-tune", "bag of words"):
-        for eps in (0.004, 0.008, 0.016):
+        for eps in (0.004, 0.008):
             run(partial(fgsm, eps=eps), "FGSM", eps, source, norm="inf")
             run(partial(pgd, eps=eps, steps=10), "PGD", eps, source, norm="inf", steps=10, restarts=1)
 
