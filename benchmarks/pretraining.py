@@ -14,17 +14,17 @@ import time
 import torch
 
 from llmsafety_lab import data
-from llmsafety_lab.mini_lm import FAST, USUAL, MiniLM, Recipe, train
 from llmsafety_lab.pretraining import character_ids, token_losses
+from llmsafety_lab.small_model import FAST, USUAL, Recipe, SmallLM, train
 
 LOSS = 1.886
 
 
-def run(recipe: Recipe, training: torch.Tensor, vocabulary: int) -> tuple[MiniLM, float, float]:
+def run(recipe: Recipe, training: torch.Tensor, vocabulary: int) -> tuple[SmallLM, float, float]:
     """Return the model, and the seconds that building and training it took, of the processor and of the clock."""
     torch.manual_seed(0)
     processor, clock = time.process_time(), time.perf_counter()
-    model = MiniLM(vocabulary, recipe)
+    model = SmallLM(vocabulary, recipe)
     train(model, training)
     return model, time.process_time() - processor, time.perf_counter() - clock
 

@@ -18,8 +18,8 @@ from accelerate import Accelerator
 from accelerate.utils import FullyShardedDataParallelPlugin
 
 from llmsafety_lab import data
-from llmsafety_lab.mini_lm import FAST, MiniLM
 from llmsafety_lab.pretraining import Batch, character_ids, next_token
+from llmsafety_lab.small_model import FAST, SmallLM
 from llmsafety_lab.training import train_lm, warm_linear
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     sizes = {"layers": options.layers, "width": options.width, "heads": options.width // 32}
     recipe = replace(FAST, **sizes, muon=False, steps=options.steps, batch=options.batch, warmup=options.steps // 20)
     torch.manual_seed(0)
-    model = MiniLM(len(alphabet), recipe)
+    model = SmallLM(len(alphabet), recipe)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.95))
     model, optimiser = accelerator.prepare(model, optimiser)
     whole = next_token(ids, recipe.batch, recipe.context)

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from llmsafety_lab import data
-from llmsafety_lab.mini_lm import FAST, USUAL, MiniLM, Recipe, train
 from llmsafety_lab.pretraining import character_ids, token_losses
+from llmsafety_lab.small_model import FAST, USUAL, Recipe, SmallLM, train
 
 FILE = Path(__file__).parents[1] / "results" / "pretraining.json"
 WINDOWS = 2000
@@ -52,7 +52,7 @@ def run(recipe: Recipe, seed: int, training: torch.Tensor, validation: torch.Ten
     """Train one model and return what came out."""
     torch.manual_seed(seed)
     started = time.process_time()
-    model = MiniLM(vocabulary, recipe)
+    model = SmallLM(vocabulary, recipe)
     losses = train(model, training, seed)
     seconds = time.process_time() - started
     return {

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from llmsafety_lab import data
-from llmsafety_lab.mini_lm import FAST, MiniLM
 from llmsafety_lab.pretraining import character_ids, next_token
+from llmsafety_lab.small_model import FAST, SmallLM
 from llmsafety_lab.training import train_lm, warm_linear
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +36,7 @@ def alone() -> list[float]:
     ids, alphabet = character_ids("\n".join(data.load("shakespeare")["text"]))
     recipe = replace(FAST, layers=1, width=32, heads=1, muon=False, steps=6, batch=6)
     torch.manual_seed(0)
-    model = MiniLM(len(alphabet), recipe)
+    model = SmallLM(len(alphabet), recipe)
     adam = torch.optim.AdamW(model.parameters(), lr=0.003, betas=(0.9, 0.95))
     draw = next_token(ids, recipe.batch, recipe.context)
     return train_lm(model, draw, [adam], partial(warm_linear, steps=6, warmup=0), 6)

@@ -12,7 +12,6 @@ from scipy.stats import chisquare
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from llmsafety_lab.mini_lm import MiniLM, Recipe
 from llmsafety_lab.pretraining import (
     IGNORE,
     bits_per_character,
@@ -25,6 +24,7 @@ from llmsafety_lab.pretraining import (
     sentence_pairs,
     token_losses,
 )
+from llmsafety_lab.small_model import Recipe, SmallLM
 
 CHANCE = 1e-6
 SPECIAL = torch.tensor([0, 7])
@@ -167,7 +167,7 @@ def test_the_label_of_the_next_token_is_the_next_token() -> None:
 
 def test_the_losses_of_a_text_are_those_of_its_windows() -> None:
     torch.manual_seed(0)
-    model = MiniLM(9, Recipe(layers=1, heads=2, width=16, context=8, zero_start=False))
+    model = SmallLM(9, Recipe(layers=1, heads=2, width=16, context=8, zero_start=False))
     ids = torch.randint(9, (8 * 5 + 3,))
     losses = token_losses(model, ids, context=8)
     assert losses.shape == (5, 8) and model.training

@@ -13,9 +13,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, get_linear_schedule_with_warmup
 
 from llmsafety_lab import data
-from llmsafety_lab.mini_lm import FAST, USUAL, MiniLM, Recipe, train
 from llmsafety_lab.optimisers import Muon, orthogonalise
 from llmsafety_lab.pretraining import character_ids, token_losses
+from llmsafety_lab.small_model import FAST, USUAL, Recipe, SmallLM, train
 from llmsafety_lab.training import warm_cosine, warm_linear
 
 SMALL = {"layers": 2, "heads": 2, "width": 16, "context": 12, "batch": 4, "steps": 30, "warmup": 5}
@@ -104,7 +104,7 @@ def test_a_warm_up_is_shorter_than_the_run(schedule, warmup: int) -> None:
 
 def test_with_all_switches_off_it_is_gpt2() -> None:
     torch.manual_seed(0)
-    mine = MiniLM(11, USUAL)
+    mine = SmallLM(11, USUAL)
     sizes = {"n_positions": 64, "n_embd": 128, "n_layer": 4, "n_head": 4}
     theirs = GPT2LMHeadModel(GPT2Config(vocab_size=11, activation_function="gelu", **sizes)).eval()
     state = {name: torch.zeros_like(weight) for name, weight in theirs.state_dict().items() if name.endswith("bias")}
@@ -127,7 +127,7 @@ def test_with_all_switches_off_it_is_gpt2() -> None:
 @pytest.mark.parametrize("recipe", [FAST, USUAL])
 def test_no_token_sees_its_future(recipe: Recipe) -> None:
     torch.manual_seed(0)
-    model = MiniLM(11, recipe)
+    model = SmallLM(11, recipe)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.1 * torch.randn_like(weight)
@@ -140,7 +140,7 @@ def test_no_token_sees_its_future(recipe: Recipe) -> None:
 
 def test_an_encoder_sees_both_ways() -> None:
     torch.manual_seed(0)
-    model = MiniLM(11, Recipe(**SMALL, causal=False, zero_start=False))
+    model = SmallLM(11, Recipe(**SMALL, causal=False, zero_start=False))
     ids = torch.arange(11)[None]
     other = torch.cat([ids[:, :-1], ids[:, :1]], dim=1)
     assert not torch.isclose(model(ids)[0, 0], model(other)[0, 0]).all()
@@ -149,7 +149,7 @@ def test_an_encoder_sees_both_ways() -> None:
 
 
 def test_both_recipes_have_as_many_weights() -> None:
-    fast, usual = (sum(weight.numel() for weight in MiniLM(84, recipe).parameters()) for recipe in (FAST, USUAL))
+    fast, usual = (sum(weight.numel() for weight in SmallLM(84, recipe).parameters()) for recipe in (FAST, USUAL))
     assert abs(fast / usual - 1) < 0.02
 
 
@@ -157,7 +157,7 @@ def test_both_recipes_have_as_many_weights() -> None:
 def test_training_lowers_the_loss_and_says_each_step(muon: bool) -> None:
     torch.manual_seed(0)
     seen = []
-    model = MiniLM(9, Recipe(**SMALL | {"steps": 60}, muon=muon, clip=1.0))
+    model = SmallLM(9, Recipe(**SMALL | {"steps": 60}, muon=muon, clip=1.0))
     losses = train(model, torch.arange(500) % 9, watch=lambda step, loss: seen.append((step, loss)))
     assert seen == list(enumerate(losses)) and len(losses) == 60
     assert losses[0] == pytest.approx(torch.tensor(9.0).log().item(), abs=1e-4) and losses[-1] < 0.2
@@ -168,9 +168,9 @@ import sys, time
 from pathlib import Path
 import torch
 from llmsafety_lab import data
-from llmsafety_lab.mini_lm import MiniLM, Recipe, train
+from llmsafety_lab.small_model import SmallLM, Recipe, train
 torch.manual_seed(0)
-model = MiniLM(9, Recipe(**{SMALL}))
+model = SmallLM(9, Recipe(**{SMALL}))
 text = torch.randint(9, (500,), generator=torch.Generator().manual_seed(0))
 slow = lambda step, loss: time.sleep(0.05)
 train(model, text, checkpoint=Path(sys.argv[1]), every=7, watch=slow)
@@ -178,9 +178,9 @@ train(model, text, checkpoint=Path(sys.argv[1]), every=7, watch=slow)
 
 
 def test_killed_and_resumed_it_ends_at_the_same_loss_to_the_last_bit(tmp_path: Path) -> None:
-    def fresh() -> MiniLM:
+    def fresh() -> SmallLM:
         torch.manual_seed(0)
-        return MiniLM(9, Recipe(**SMALL))
+        return SmallLM(9, Recipe(**SMALL))
 
     whole = fresh()
     losses = train(whole, TEXT)
@@ -205,9 +205,9 @@ def test_killed_and_resumed_it_ends_at_the_same_loss_to_the_last_bit(tmp_path: P
 
 def test_a_checkpoint_of_a_longer_run_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
-    train(MiniLM(9, Recipe(**SMALL)), TEXT, checkpoint=file)
+    train(SmallLM(9, Recipe(**SMALL)), TEXT, checkpoint=file)
     with pytest.raises(ValueError, match=r"run\.pt is of a run of 30 steps, and this one has 40"):
-        train(MiniLM(9, Recipe(**SMALL | {"steps": 40})), TEXT, checkpoint=file)
+        train(SmallLM(9, Recipe(**SMALL | {"steps": 40})), TEXT, checkpoint=file)
 
 
 KEPT = json.loads((Path(__file__).parents[1] / "results" / "pretraining.json").read_text(encoding="utf-8"))
@@ -219,7 +219,7 @@ def test_a_kept_row_comes_out_again() -> None:
     ids, alphabet = character_ids("\n".join(data.load("shakespeare")["text"]))
     cut = len(ids) * 9 // 10
     torch.manual_seed(kept["seed"])
-    model = MiniLM(len(alphabet), replace(FAST, steps=40))
+    model = SmallLM(len(alphabet), replace(FAST, steps=40))
     losses = train(model, ids[:cut], kept["seed"])
     assert sum(losses[20:]) / 20 == pytest.approx(kept["curve"][1], abs=0.03)
     found = token_losses(model, ids[cut:], FAST.context, 500).mean(1)

@@ -20,7 +20,7 @@ from llmsafety_lab.training import train_lm, warm_cosine, warm_linear
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes, switches and training of a `MiniLM`.
+    """Sizes, switches and training of a `SmallLM`.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class MiniBlock(nn.Module):
         return x + linear(relu(hidden).square() if recipe.squared_relu else gelu(hidden), self.down)
 
 
-class MiniLM(nn.Module):
+class SmallLM(nn.Module):
     """Embed the tokens, run them through the blocks, score the vocabulary at each position.
 
     Parameters
@@ -166,7 +166,7 @@ class MiniLM(nn.Module):
         return self.unembed(self.norm(x))
 
 
-def optimisers(model: MiniLM) -> list[torch.optim.Optimizer]:
+def optimisers(model: SmallLM) -> list[torch.optim.Optimizer]:
     """Return what moves a model's weights, by its recipe: Muon the matrices of the blocks, AdamW the rest."""
     recipe = model.recipe
     matrices = [weight for weight in model.blocks.parameters() if weight.ndim > 1]
@@ -178,7 +178,7 @@ def optimisers(model: MiniLM) -> list[torch.optim.Optimizer]:
     return [adam, Muon(matrices, lr=recipe.matrix_rate)] if recipe.muon else [adam]
 
 
-def train(model: MiniLM, ids: Int[Tensor, " tokens"], seed: int = 0, **options: Any) -> list[float]:
+def train(model: SmallLM, ids: Int[Tensor, " tokens"], seed: int = 0, **options: Any) -> list[float]:
     """Pretrain a causal model on a text by its recipe; the options are those of `train_lm`.
 
     Returns
