@@ -85,8 +85,7 @@ def main() -> None:
             kept |= {
                 "command": "python scripts/pretraining.py",
                 "date": datetime.date.today().isoformat(),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
+                "versions": {"torch": torch.__version__, "python": platform.python_version()},
                 "cores": f"1 of {os.cpu_count()}, {platform.machine()}",
                 "windows": WINDOWS,
             }
