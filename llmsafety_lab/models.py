@@ -160,7 +160,7 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
     if name in trained.REGISTRY:
         return trained.load(name, source=source, **options)
     entry = carriers.find(REGISTRY | trained.REGISTRY, name)
-    if importlib.util.find_spec(entry.library) is None:
+    if entry.library != "transformers" and importlib.util.find_spec(entry.library) is None:
         raise UnreachableError(
             f"{name} is read by {entry.library}, which is not installed: `pip install {entry.library}`"
         )
