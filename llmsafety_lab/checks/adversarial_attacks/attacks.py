@@ -24,11 +24,16 @@ _PADDING = "Where the mask is False nothing may be changed, but padding or a spe
 
 
 def _draw(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
-    """Draw a small model, embeddings, the model's own answers as labels, and a mask as padding makes it."""
+    """Draw a small model, embeddings, the model's own answers as labels, and a mask as padding makes it.
+
+    The first example has two tokens that may change at the least: with one in each, a token's length is the example's.
+    """
     batch, tokens, width, classes = dice.integer(5, 6), dice.integer(4, 5), dice.integer(4, 6), dice.integer(3, 4)
     model = small_model(dice, width, classes)
     x = dice.normal(batch, tokens, width)
-    mask = torch.arange(tokens) < dice.integers(2, tokens - 1, batch, 1)
+    ends = dice.integers(2, tokens - 1, batch, 1)
+    ends[0] = tokens - 1
+    mask = torch.arange(tokens) < ends
     mask[:, 0] = False
     return model, x, guesses(model, x), mask
 
