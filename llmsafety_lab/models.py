@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmsafety_lab import cache, carriers, download
+from llmsafety_lab import cache, carriers, download, trained
 from llmsafety_lab.cache import UnreachableError
 from llmsafety_lab.carriers import Carrier, Entry, Hub
 
@@ -101,7 +101,7 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     name : str
-        A name in `REGISTRY`.
+        A name in `REGISTRY`, or in `trained.REGISTRY`: such a classifier is trained first where the cache lacks it.
     source : {"auto", "carrier", "hub"}
         "auto" takes what the cache has, else the carrier, else the hub. The weights of "smollm2" differ between the
         two: the carrier's were rounded to four bits, the hub's are the full ones.
@@ -124,7 +124,9 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
         If what came was damaged or not what the registry names, or the disk was full.
     """
     since = time.perf_counter()
-    entry = carriers.find(REGISTRY, name)
+    if name in trained.REGISTRY:
+        return trained.load(name, source=source, **options)
+    entry = carriers.find(REGISTRY | trained.REGISTRY, name)
     folder, _, words = carriers.obtain(entry, source, makers(entry))
     import torch
     import transformers

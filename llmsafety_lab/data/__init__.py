@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmsafety_lab import carriers, download
-from llmsafety_lab.data import shakespeare
+from llmsafety_lab.data import news, reviews, shakespeare
 from llmsafety_lab.data.entry import DataSet
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-REGISTRY = {entry.name: entry for module in (shakespeare,) for entry in module.ENTRIES}
+REGISTRY = {entry.name: entry for module in (news, reviews, shakespeare) for entry in module.ENTRIES}
 
 
 def load(name: str, *, source: str = "auto") -> Dataset:
@@ -89,4 +89,9 @@ def _from_hub(entry: DataSet, into: Path, progress: bool) -> None:
 
         options = {"split": hub.split, "revision": hub.revision, "cache_dir": scratch}
         rows = datasets.load_dataset(hub.repository, hub.config, **options)
-        rows.select_columns(list(hub.columns)).save_to_disk(into)
+        if hub.split is None:
+            parts = rows.select_columns(list(hub.columns)).items()
+            rows = datasets.concatenate_datasets([part.add_column("split", [name] * len(part)) for name, part in parts])
+        else:
+            rows = rows.select_columns(list(hub.columns))
+        rows.save_to_disk(into)

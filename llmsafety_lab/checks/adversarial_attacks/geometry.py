@@ -1,0 +1,168 @@
+"""Exercises 1 and 2: the gradient by the embeddings, and the way back into the budget."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close
+
+NORMS = ((math.inf, "under infinity"), (2, "under 2"))
+
+
+def small_model(dice: Dice, width: int, classes: int, training: bool = False) -> dict[str, Any]:
+    """Draw the weights of a small classifier; the lab's `logits_of` knows what to do with them."""
+    return {"first": dice.normal(width, 6) / 2, "second": 4 * dice.normal(6, classes), "training": training}
+
+
+def logits(model: dict[str, Any], x: Tensor) -> Tensor:
+    return torch.tanh(x @ model["first"]).mean(1) @ model["second"]
+
+
+def by_embeddings(model: dict[str, Any], x: Tensor, labels: Tensor, what: str = "loss") -> Tensor:
+    """Return the gradient, by the embeddings, of the summed loss or of what is taken for it by mistake."""
+    x = x.detach().requires_grad_()
+    z = logits(model, x)
+    values = {
+        "loss": lambda: cross_entropy(z, labels, reduction="sum"),
+        "logit": lambda: z.gather(1, labels[:, None]).sum(),
+        "softmax": lambda: cross_entropy(z.softmax(-1), labels, reduction="sum"),
+    }
+    return torch.autograd.grad(values[what](), x)[0]
+
+
+def guesses(model: dict[str, Any], x: Tensor) -> Tensor:
+    return logits(model, x).argmax(-1)
+
+
+def _pair(reply: Any) -> tuple[Any, Any]:
+    if isinstance(reply, tuple | list) and len(reply) == 2:
+        return reply[0], reply[1]
+    kind = "None: is there a return statement?" if reply is None else f"a {type(reply).__name__}"
+    raise Failed("The answer is not a pair.", expected="(logits, gradient)", got=kind)
+
+
+@exercise(
+    "adversarial_attacks.gradient",
+    "The gradient by the embeddings",
+    points=2,
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    answer="loss_gradient",
+    mutants=(
+        Mutant("left in train mode", "with evaluating(model), torch", "with torch", "dropout"),
+        Mutant("under no_grad", "torch.enable_grad()", "torch.no_grad()", "does not require grad"),
+        Mutant("mean over the batch", 'reduction="sum"', 'reduction="mean"', "averaged"),
+        Mutant(
+            "the logit's gradient",
+            'cross_entropy(logits, labels, reduction="sum")',
+            "logits.gather(1, labels[:, None]).sum()",
+            "of the right class's logit",
+        ),
+        Mutant("downhill", "cross_entropy(", "-cross_entropy(", "downhill"),
+        Mutant("softmax twice", "cross_entropy(logits", "cross_entropy(logits.softmax(-1)", "softmax"),
+    ),
+)
+def check_gradient(answer: Answer, dice: Dice) -> None:
+    batch, width, classes = dice.integer(3, 4), dice.integer(4, 6), dice.integer(3, 4)
+    x = dice.normal(batch, dice.integer(3, 5), width)
+    labels = dice.integers(0, classes - 1, batch)
+    model = small_model(dice, width, classes)
+    exact = by_embeddings(model, x, labels)
+    mistakes = {
+        "You averaged the loss over the batch, so an example's gradient shrinks with the size of its batch. Sum.": (
+            exact / batch
+        ),
+        "This points downhill: it is the gradient of minus the loss. An attack climbs.": -exact,
+        "This is the gradient of the right class's logit. Take that of the cross-entropy.": (
+            by_embeddings(model, x, labels, "logit")
+        ),
+        "cross_entropy takes logits and has the softmax built in: you applied it twice.": (
+            by_embeddings(model, x, labels, "softmax")
+        ),
+        "This is the gradient's sign. Return the gradient itself.": exact.sign(),
+    }
+    got, gradient = _pair(answer(model, x, labels))
+    expect_close(got, logits(model, x), "The logits", hint="The first of the two is what logits_of gives.")
+    expect_close(gradient, exact, "The gradient", mistakes=mistakes, hint="One gradient for each number of embeddings.")
+
+    model["training"] = True
+    _, gradient = _pair(answer(model, x, labels))
+    hint = (
+        "The model came in train mode, as it does in the middle of a training loop, and its dropout was at work. "
+        "Hold it in evaluation mode while you compute: with evaluating(model)."
+    )
+    expect_close(gradient, exact, "The gradient of a model that was left in train mode", mistakes=mistakes, hint=hint)
+
+
+def sizes(delta: Tensor, norm: float) -> Tensor:
+    return torch.linalg.vector_norm(delta.flatten(1), norm, dim=1)
+
+
+def shrunk(delta: Tensor, length: Tensor, eps: float) -> Tensor:
+    return delta * (eps / length).nan_to_num(posinf=1.0).clamp(max=1)
+
+
+@exercise(
+    "adversarial_attacks.project",
+    "Back into the budget",
+    points=2,
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    answer="project",
+    mutants=(
+        Mutant(
+            "wrong axis", "delta.flatten(1).norm(dim=1)[:, None, None]", "delta.norm(dim=-1, keepdim=True)", "token"
+        ),
+        Mutant("whole batch", "delta.flatten(1).norm(dim=1)[:, None, None]", "delta.norm()", "whole batch"),
+        Mutant("always outward", ".clamp(max=1)", "", "were inside"),
+        Mutant("pixel range", "delta.clamp(-eps, eps)", "delta.clamp(0, 1)", "range of a pixel"),
+        Mutant("one side only", "delta.clamp(-eps, eps)", "delta.clamp(max=eps)", "negative"),
+        Mutant("norms swapped", "if norm == math.inf:", "if norm != math.inf:", "other norm"),
+        Mutant("zero by zero", "eps / length.masked_fill(length == 0, 1)", "eps / length", "0 / 0"),
+    ),
+)
+def check_project(answer: Answer, dice: Dice) -> None:
+    batch, tokens, width = dice.integer(4, 5), dice.integer(3, 4), dice.integer(3, 5)
+    delta = dice.normal(batch, tokens, width)
+    delta[0] = delta[0] / 100  # inside under both norms
+    delta[1] = 0
+    for norm, when in NORMS:
+        eps = float(sizes(delta, norm)[2:].min()) * (0.6 + 0.2 * float(dice.uniform(1)))
+        length = torch.linalg.vector_norm(delta.flatten(1), dim=1)[:, None, None]
+        clipped, scaled = delta.clamp(-eps, eps), shrunk(delta, length, eps)
+        exact, other = (clipped, scaled) if norm == math.inf else (scaled, clipped)
+        mistakes = {
+            "You measured each token by itself: the length is over all tokens and dimensions of an example.": (
+                shrunk(delta, torch.linalg.vector_norm(delta, dim=-1, keepdim=True), eps)
+            ),
+            "You measured the whole batch: every example has a budget of its own.": (
+                shrunk(delta, torch.linalg.vector_norm(delta), eps)
+            ),
+            "Perturbations that were inside of the budget were pushed out to its edge. They stay as they are.": (
+                delta * (eps / length)
+            ),
+            "Clamping to [0, 1], the range of a pixel, has no meaning here: from -eps to eps.": delta.clamp(0, 1),
+            "The negative side is not limited: from -eps to eps.": delta.clamp(max=eps),
+            "This is the projection under the other norm.": other,
+            "You divided by the largest coordinate: under infinity the nearest point is found coordinate by "
+            "coordinate, with clamp.": shrunk(delta, delta.abs().amax((1, 2), keepdim=True), eps),
+        }
+        got = answer(delta, eps, norm)
+        inside = isinstance(got, Tensor) and got.shape == delta.shape and bool((got[0] != delta[0]).any())
+        fitting = {words: value for words, value in mistakes.items() if not value.isnan().any()}
+        hint = "Perturbations that were inside of the budget have to stay as they are." if inside else ""
+        if isinstance(got, Tensor) and bool(got.isnan().any()):
+            hint = "A perturbation of zeros has length 0; 0 / 0 and 0 * inf are NaN."
+        expect_close(got, exact, f"The projection {when}", mistakes=fitting, hint=hint)
+    got = answer(delta, 0.0, 2)
+    hint = "With a budget of 0 everything becomes 0. Mind 0 / 0, which is NaN."
+    expect_close(got, torch.zeros_like(delta), "The projection with a budget of 0", hint=hint)
+    expect(bool((delta[1] == 0).all()), "You changed the argument in place: return a new tensor.")
