@@ -139,7 +139,7 @@ def _pgd(
 
 _SLIPS = {
     "down": "Your steps go downhill: they lower the loss. An attack raises it.",
-    "stale": "You take the gradient at the clean embeddings in every step. Take it at embeddings + delta, where you are.",
+    "stale": "You take the gradient at the clean embeddings in every step. Take it where you are, at x + delta.",
     "short": "The first step of the first run is too short: weaker than FGSM. Its length is eps, the others' is step.",
     "last": "You return where the run ended, or the last of the runs. Keep, for each example, the point with the "
     "largest margin of all that were visited.",

@@ -125,7 +125,12 @@ def shrunk(delta: Tensor, length: Tensor, eps: float) -> Tensor:
         Mutant("always outward", ".clamp(max=1)", "", "were inside"),
         Mutant("pixel range", "delta.clamp(-eps, eps)", "delta.clamp(0, 1)", "range of a pixel"),
         Mutant("one side only", "delta.clamp(-eps, eps)", "delta.clamp(max=eps)", "negative"),
-        Mutant("norms swapped", "if norm == math.inf:", "if norm != math.inf:", "other norm"),
+        Mutant(
+            "norms swapped",
+            "    if norm == math.inf:",
+            "    norm = 2 if norm == math.inf else math.inf\n    if norm == math.inf:",
+            "other norm",
+        ),
         Mutant("zero by zero", "eps / length.masked_fill(length == 0, 1)", "eps / length", "0 / 0"),
     ),
 )

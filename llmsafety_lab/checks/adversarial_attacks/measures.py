@@ -61,7 +61,7 @@ def _wald(count: int, of: int) -> tuple[float, float, float]:
 )
 def check_success(answer: Answer, dice: Dice) -> None:
     for kind in ("some", "all", "none"):
-        of = dice.integer(14, 24)
+        of = dice.integer(22, 30)
         labels = dice.integers(0, 2, of)
         clean, attacked = labels.clone(), labels.clone()
         wrong, turned, lucky = dice.integer(4, 6), dice.integer(3, 5), 2
@@ -137,4 +137,4 @@ def check_tokens(answer: Answer, dice: Dice) -> None:
             break
     got = expect_tensor(answer(x, table), exact.shape, "The answer", hint="One id for each token, found over the rows.")
     found = {words: value.double() for words, value in mistakes.items()}
-    expect_close(got, exact.double(), "The ids of the nearest rows", mistakes=found)
+    expect_close(got, exact.double(), "The table of ids", mistakes=found)
