@@ -1,21 +1,26 @@
-"""Losses that make a classifier robust: each takes a batch, attacks the model as it is now, and returns what to lower.
+"""Losses that make a classifier robust: each attacks the model as it is now, and returns what to lower.
 
-All have one signature, `loss(model, batch, eps=...)`, and are called with the weights' gradients cleared; `backward()`
-on what they return completes the gradient. What looks for a perturbation holds the model in evaluation mode and leaves
-no gradient in the weights; FreeLB, which trains while it looks, says what it does.
+All have one signature, `loss(model, embeddings, labels, mask, eps=...)`, that of the attacks, and are called with the
+weights' gradients cleared; `backward()` on what they return completes the gradient. What looks for a perturbation holds
+the model in evaluation mode and leaves no gradient in the weights; FreeLB, which trains while it looks, does not.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div
 
 from llmsafety_lab.adversarial_attacks import (
+    Labels,
+    Logits,
+    Mask,
+    Model,
+    Vectors,
     evaluating,
+    logits_of,
     masked,
     project,
     random_noise,
@@ -23,35 +28,8 @@ from llmsafety_lab.adversarial_attacks import (
     steepest,
 )
 
-Vectors = Float[Tensor, "batch tokens d_model"]
-Logits = Float[Tensor, "batch classes"]
 Scalar = Float[Tensor, ""]
 Loss = Callable[..., Scalar]
-
-
-class Batch(NamedTuple):
-    """Texts of one step.
-
-    Parameters
-    ----------
-    ids : integer Tensor, shape (batch, tokens)
-    attended : integer Tensor, shape (batch, tokens)
-        1 for a token, 0 for padding.
-    labels : integer Tensor, shape (batch,)
-    mask : boolean Tensor, shape (batch, tokens)
-        True where a token may be perturbed: `adversarial_attacks_texts.word_mask`.
-    """
-
-    ids: Int[Tensor, "batch tokens"]
-    attended: Int[Tensor, "batch tokens"]
-    labels: Int[Tensor, " batch"]
-    mask: Bool[Tensor, "batch tokens"]
-
-
-def logits_at(model: Any, batch: Batch, delta: Vectors | None = None) -> Logits:
-    """Return the logits at the batch's embeddings, or at `delta` away from them."""
-    x = model.embed(batch.ids)
-    return model(inputs_embeds=x if delta is None else x + delta, attention_mask=batch.attended)
 
 
 def divergence(clean: Logits, other: Logits) -> Float[Tensor, " batch"]:
@@ -65,97 +43,108 @@ def ascend(
     eps: float,
     norm: float,
     steps: int,
-    step: float,
-    mask: Bool[Tensor, "batch tokens"],
+    mask: Mask | None,
+    step: float | None = None,
 ) -> Vectors:
-    """Climb from `delta`, each step of size `step` and projected; return the last point, cut off from the graph.
+    """Climb from `delta`, each step projected; return the last point, cut off from the graph.
 
     Parameters
     ----------
     objective : callable
         From perturbations to one value for each example.
+    step : float, optional
+        The size of a step, by default 2.5 `eps` / `steps`.
     """
+    size = 2.5 * eps / steps if step is None else step
     for _ in range(steps):
         delta = delta.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(objective(delta).sum(), delta)
-        delta = project(delta + step * steepest(masked(gradient, mask), norm), eps, norm)
+        delta = project(delta + size * steepest(masked(gradient, mask), norm), eps, norm)
     return delta.detach()
 
 
-def worst_delta(
-    model: Any,
-    batch: Batch,
-    eps: float,
-    norm: float = math.inf,
-    steps: int = 3,
-    step: float | None = None,
-    random: bool = True,
-) -> Vectors:
-    """Return the inner maximisation's answer: PGD's last point, for the model in evaluation mode.
-
-    Parameters
-    ----------
-    steps : int
-        Each costs one pass forward and one backward.
-    step : float, optional
-        By default 2.5 `eps` / `steps`.
-    random : bool
-        Begin at a random point of the ball, else at zero.
-    """
-    x = model.embed(batch.ids).detach()
-    start = random_start(x, eps, norm, batch.mask) if random else torch.zeros_like(x)
-
-    def losses(delta: Vectors) -> Float[Tensor, " batch"]:
-        return cross_entropy(logits_at(model, batch, delta), batch.labels, reduction="none")
-
-    with evaluating(model):
-        return ascend(losses, start, eps, norm, steps, 2.5 * eps / steps if step is None else step, batch.mask)
-
-
-def plain_loss(model: Any, batch: Batch) -> Scalar:
+def plain_loss(model: Model, embeddings: Vectors, labels: Labels, mask: Mask | None = None) -> Scalar:
     """Return the cross-entropy on the texts as they are."""
-    return cross_entropy(logits_at(model, batch), batch.labels)
+    return cross_entropy(logits_of(model, embeddings), labels)
 
 
-def word_dropout_loss(model: Any, batch: Batch, eps: float = 0.1, unknown: int = 100) -> Scalar:
-    """Return the cross-entropy on texts in which each word became the `unknown` id with probability `eps`.
+def word_dropout_loss(
+    model: Model, embeddings: Vectors, labels: Labels, mask: Mask | None = None, eps: float = 0.1
+) -> Scalar:
+    """Return the cross-entropy on texts each of whose words is lost, its vector zero, with probability `eps`.
 
-    This is augmentation: random changes, made without asking the model. 100 is [UNK] in BERT's vocabulary.
+    This is augmentation: random changes, made without asking the model.
     """
-    lost = batch.mask & (torch.rand(batch.mask.shape, device=batch.ids.device) < eps)
-    return plain_loss(model, batch._replace(ids=batch.ids.masked_fill(lost, unknown)))
+    lost = torch.rand(embeddings.shape[:2], device=embeddings.device) < eps
+    delta = masked(-embeddings * lost[..., None], mask)
+    return cross_entropy(logits_of(model, embeddings + delta), labels)
 
 
-def noise_loss(model: Any, batch: Batch, eps: float, norm: float = math.inf) -> Scalar:
-    """Return the cross-entropy at embeddings with noise of size `eps`: any direction, where PGD looks for the worst."""
-    delta = random_noise(model.embed(batch.ids).detach(), eps, norm, batch.mask)
-    return cross_entropy(logits_at(model, batch, delta), batch.labels)
+def noise_loss(
+    model: Model, embeddings: Vectors, labels: Labels, mask: Mask | None = None, *, eps: float, norm: float = math.inf
+) -> Scalar:
+    """Return the cross-entropy under noise of size `eps`: any direction, where PGD looks for the worst."""
+    return cross_entropy(logits_of(model, embeddings + random_noise(embeddings, eps, norm, mask)), labels)
 
 
 def adversarial_loss(
-    model: Any,
-    batch: Batch,
+    model: Model,
+    embeddings: Vectors,
+    labels: Labels,
+    mask: Mask | None = None,
+    *,
     eps: float,
     norm: float = math.inf,
     steps: int = 3,
     step: float | None = None,
-    random: bool = True,
+    start: Vectors | None = None,
 ) -> Scalar:
-    """Return the cross-entropy at the perturbation that PGD finds (Madry et al. 2018, equation 2.1).
+    """Return the cross-entropy at the perturbation that PGD ends with (Madry et al. 2018, equation 2.1).
 
-    The arguments are those of `worst_delta`.
+    Parameters
+    ----------
+    model, embeddings, labels, mask, eps, norm
+        As for `adversarial_attacks.fgsm`.
+    steps : int
+        Each costs one pass forward and one backward.
+    step : float, optional
+        The size of a step, by default 2.5 `eps` / `steps`.
+    start : Tensor, shape (batch, tokens, d_model), optional
+        Where the climb begins, by default a random point of the ball.
     """
-    delta = worst_delta(model, batch, eps, norm, steps, step, random)
-    return cross_entropy(logits_at(model, batch, delta), batch.labels)
+    x = embeddings.detach()
+    start = random_start(x, eps, norm, mask) if start is None else start
+    with evaluating(model):
+        delta = ascend(
+            lambda d: cross_entropy(logits_of(model, x + d), labels, reduction="none"),
+            start,
+            eps,
+            norm,
+            steps,
+            mask,
+            step,
+        )
+    return cross_entropy(logits_of(model, embeddings + delta), labels)
 
 
-def fgsm_loss(model: Any, batch: Batch, eps: float, norm: float = math.inf) -> Scalar:
+def fgsm_loss(
+    model: Model, embeddings: Vectors, labels: Labels, mask: Mask | None = None, *, eps: float, norm: float = math.inf
+) -> Scalar:
     """Return the cross-entropy after one step of size `eps` from the clean point (Goodfellow et al. 2015)."""
-    return adversarial_loss(model, batch, eps, norm, steps=1, step=eps, random=False)
+    start = torch.zeros_like(embeddings)
+    return adversarial_loss(model, embeddings, labels, mask, eps=eps, norm=norm, steps=1, step=eps, start=start)
 
 
 def freelb_loss(
-    model: Any, batch: Batch, eps: float, norm: float = math.inf, steps: int = 3, step: float | None = None
+    model: Model,
+    embeddings: Vectors,
+    labels: Labels,
+    mask: Mask | None = None,
+    *,
+    eps: float,
+    norm: float = math.inf,
+    steps: int = 3,
+    step: float | None = None,
 ) -> Scalar:
     """Return the mean loss along a climb from a random point (Zhu et al. 2020, algorithm 1).
 
@@ -169,27 +158,31 @@ def freelb_loss(
     Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, FreeLB.
     """
     size = 2.5 * eps / steps if step is None else step
-    delta = random_start(model.embed(batch.ids).detach(), eps, norm, batch.mask)
-    seen = torch.zeros((), device=delta.device)
+    delta = random_start(embeddings.detach(), eps, norm, mask)
+    loss = torch.zeros((), device=delta.device)
     for i in range(steps):
         delta = delta.detach().requires_grad_()
-        loss = cross_entropy(logits_at(model, batch, delta), batch.labels) / steps
-        if i == steps - 1:
-            break
-        loss.backward()
-        assert delta.grad is not None
-        seen = seen + loss.detach()
-        delta = project(delta + size * steepest(masked(delta.grad, batch.mask), norm), eps, norm)
-    return seen + loss
+        share = cross_entropy(logits_of(model, embeddings + delta), labels) / steps
+        loss = loss + share
+        if i < steps - 1:
+            share.backward(retain_graph=embeddings.requires_grad)
+            assert delta.grad is not None
+            delta = project(delta + size * steepest(masked(delta.grad, mask), norm), eps, norm)
+            loss = loss.detach()
+    return loss
 
 
 def trades_loss(
-    model: Any,
-    batch: Batch,
+    model: Model,
+    embeddings: Vectors,
+    labels: Labels,
+    mask: Mask | None = None,
+    *,
     eps: float,
     norm: float = math.inf,
     steps: int = 3,
     step: float | None = None,
+    start: Vectors | None = None,
     beta: float = 6.0,
 ) -> Scalar:
     """Return cross-entropy on the clean texts plus `beta` times KL(p(x) || p(x + delta)).
@@ -202,20 +195,24 @@ def trades_loss(
     Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan 2019, Theoretically Principled Trade-off between Robustness and
     Accuracy, section 3.
     """
-    x = model.embed(batch.ids).detach()
+    x = embeddings.detach()
+    start = random_start(x, eps, norm, mask) if start is None else start
     with evaluating(model):
         with torch.no_grad():
-            fixed = logits_at(model, batch)
-        start = random_start(x, eps, norm, batch.mask)
-        size = 2.5 * eps / steps if step is None else step
-        delta = ascend(
-            lambda d: divergence(fixed, logits_at(model, batch, d)), start, eps, norm, steps, size, batch.mask
-        )
-    clean = logits_at(model, batch)
-    return cross_entropy(clean, batch.labels) + beta * divergence(clean, logits_at(model, batch, delta)).mean()
+            fixed = logits_of(model, x)
+        delta = ascend(lambda d: divergence(fixed, logits_of(model, x + d)), start, eps, norm, steps, mask, step)
+    clean = logits_of(model, embeddings)
+    return cross_entropy(clean, labels) + beta * divergence(clean, logits_of(model, embeddings + delta)).mean()
 
 
-def virtual_direction(model: Any, batch: Batch, iterations: int = 1, xi: float = 1e-2) -> Vectors:
+def virtual_direction(
+    model: Model,
+    embeddings: Vectors,
+    mask: Mask | None = None,
+    iterations: int = 1,
+    xi: float = 1e-2,
+    start: Vectors | None = None,
+) -> Vectors:
     """Return the direction of length 1, for each example, in which its prediction bends most.
 
     At zero the divergence has its minimum, so its first-order term is 0 and the second decides: the gradient at the
@@ -226,20 +223,28 @@ def virtual_direction(model: Any, batch: Batch, iterations: int = 1, xi: float =
     ----------
     Miyato, Maeda, Koyama and Ishii 2018, Virtual Adversarial Training, section 3.3.
     """
-    x = model.embed(batch.ids).detach()
-    d = random_noise(x, 1.0, 2, batch.mask)
+    x = embeddings.detach()
+    d = steepest(masked(torch.randn_like(x), mask), 2) if start is None else start
     with evaluating(model):
         with torch.no_grad():
-            fixed = logits_at(model, batch)
+            fixed = logits_of(model, x)
         for _ in range(iterations):
-            d = d.requires_grad_()
-            (gradient,) = torch.autograd.grad(divergence(fixed, logits_at(model, batch, xi * d)).sum(), d)
-            d = steepest(masked(gradient, batch.mask), 2)
+            d = d.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(divergence(fixed, logits_of(model, x + xi * d)).sum(), d)
+            d = steepest(masked(gradient, mask), 2)
     return d.detach()
 
 
 def vat_loss(
-    model: Any, batch: Batch, eps: float, norm: float = math.inf, iterations: int = 1, weight: float = 1.0
+    model: Model,
+    embeddings: Vectors,
+    labels: Labels,
+    mask: Mask | None = None,
+    *,
+    eps: float,
+    norm: float = math.inf,
+    iterations: int = 1,
+    weight: float = 1.0,
 ) -> Scalar:
     """Return cross-entropy plus `weight` times KL(p(x) || p(x + r)), r the virtual adversarial perturbation.
 
@@ -250,7 +255,7 @@ def vat_loss(
     ----------
     Miyato, Dai and Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification, section 3.
     """
-    r = eps * steepest(virtual_direction(model, batch, iterations), norm)
-    clean = logits_at(model, batch)
-    apart = divergence(clean.detach(), logits_at(model, batch, r)).mean()
-    return cross_entropy(clean, batch.labels) + weight * apart
+    r = eps * steepest(virtual_direction(model, embeddings, mask, iterations), norm)
+    clean = logits_of(model, embeddings)
+    apart = divergence(clean.detach(), logits_of(model, embeddings + r)).mean()
+    return cross_entropy(clean, labels) + weight * apart

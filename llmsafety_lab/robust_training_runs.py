@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,23 +11,31 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from llmsafety_lab import runtime
-from llmsafety_lab.adversarial_attacks import Vectors
-from llmsafety_lab.adversarial_attacks_texts import predictions, word_mask
+from llmsafety_lab.adversarial_attacks import Labels, Mask, Vectors
+from llmsafety_lab.adversarial_attacks_texts import Embedded, predictions, word_mask
 from llmsafety_lab.fine_tuning import _order
-from llmsafety_lab.robust_training import Batch, Loss
+from llmsafety_lab.robust_training import Loss
 
 CHECKPOINT = "checkpoint.pt"
 NAMES = {"loss": "loss", "accuracy": "accuracy", "attacked": "under attack"}
 
 
-def batch_of(
-    tokenizer: Any, texts: Sequence[str], labels: Sequence[int], max_tokens: int, device: Any = "cpu"
-) -> Batch:
-    """Return texts as one batch, padded to the longest of them."""
+class Batch(NamedTuple):
+    """What a loss is called with: `loss(*batch)`."""
+
+    model: Embedded
+    embeddings: Vectors
+    labels: Labels
+    mask: Mask
+
+
+def batch_of(model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequence[int], max_tokens: int) -> Batch:
+    """Return texts as one batch, padded to the longest: the classifier on it, embeddings, labels, words' places."""
+    device = next(model.parameters()).device
     encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
     ids, attended = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
     mask = word_mask(ids, attended, tokenizer.all_special_ids)
-    return Batch(ids, attended, torch.tensor(list(labels), device=device), mask)
+    return Batch(Embedded(model, attended), model.embed(ids), torch.tensor(list(labels), device=device), mask)
 
 
 def fit_robust(
@@ -55,7 +63,7 @@ def fit_robust(
     model : fine_tuning.Classifier
         Left in evaluation mode.
     loss : callable
-        Called as `loss(model, batch)`: a function of `robust_training` with its arguments bound by `partial`.
+        A function of `robust_training`, its budget bound by `partial`: `loss(model, embeddings, labels, mask)`.
     validation : pair of texts and labels, optional
         For the accuracies, as they are and under the attack; without them an epoch prints its loss alone.
     attack : callable, optional
@@ -78,7 +86,6 @@ def fit_robust(
     """
     if not len(texts) or len(texts) != len(labels):
         raise ValueError(f"fit_robust got {len(texts)} texts and {len(labels)} labels; it needs as many of both.")
-    device = next(model.parameters()).device
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=0.01)
     lengths = [len(row) for row in tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]]
@@ -99,9 +106,9 @@ def fit_robust(
         with torch.random.fork_rng():
             torch.manual_seed(1_000 * seed + epoch)
             for rows in runtime.progress(order, f"epoch {epoch + 1} of {epochs}"):
-                batch = batch_of(tokenizer, [texts[i] for i in rows], [labels[i] for i in rows], max_tokens, device)
+                batch = batch_of(model, tokenizer, [texts[i] for i in rows], [labels[i] for i in rows], max_tokens)
                 optimizer.zero_grad()
-                value = loss(model, batch)
+                value = loss(*batch)
                 value.backward()
                 nn.utils.clip_grad_norm_(weights.values(), 1.0)
                 optimizer.step()
@@ -172,6 +179,7 @@ def holds(
     attack: Callable[..., Vectors] | None = None,
     max_tokens: int = 32,
     among: Bool[Tensor, " examples"] | None = None,
+    source: Any = None,
 ) -> Bool[Tensor, " examples"]:
     """Return which texts a classifier gets right, as they are or under an attack.
 
@@ -182,12 +190,15 @@ def holds(
     among : boolean Tensor, shape (examples,), optional
         Only these are attacked, the others count as lost. For an attack that keeps the best of the points it visits,
         those that fell to one of these points need not be attacked again.
+    source : fine_tuning.Classifier, optional
+        The model that the attack is made on, where it is another than the one that is asked.
     """
     held = torch.zeros(len(texts), dtype=torch.bool)
     rows = range(len(texts)) if among is None else among.nonzero()[:, 0].tolist()
     rows = sorted(rows, key=lambda i: len(texts[i]))
     if rows:
         right = [labels[i] for i in rows]
-        found = predictions(model, tokenizer, [texts[i] for i in rows], right, attack, max_tokens=max_tokens)
+        some = [texts[i] for i in rows]
+        found = predictions(model, tokenizer, some, right, attack, source, batch_size=16, max_tokens=max_tokens)
         held[rows] = found == torch.tensor(right)
     return held
