@@ -179,7 +179,6 @@ def holds(
     attack: Callable[..., Vectors] | None = None,
     max_tokens: int = 32,
     among: Bool[Tensor, " examples"] | None = None,
-    source: Any = None,
 ) -> Bool[Tensor, " examples"]:
     """Return which texts a classifier gets right, as they are or under an attack.
 
@@ -190,8 +189,6 @@ def holds(
     among : boolean Tensor, shape (examples,), optional
         Only these are attacked, the others count as lost. For an attack that keeps the best of the points it visits,
         those that fell to one of these points need not be attacked again.
-    source : fine_tuning.Classifier, optional
-        The model that the attack is made on, where it is another than the one that is asked.
     """
     held = torch.zeros(len(texts), dtype=torch.bool)
     rows = range(len(texts)) if among is None else among.nonzero()[:, 0].tolist()
@@ -199,6 +196,6 @@ def holds(
     if rows:
         right = [labels[i] for i in rows]
         some = [texts[i] for i in rows]
-        found = predictions(model, tokenizer, some, right, attack, source, batch_size=16, max_tokens=max_tokens)
+        found = predictions(model, tokenizer, some, right, attack, batch_size=16, max_tokens=max_tokens)
         held[rows] = found == torch.tensor(right)
     return held

@@ -30,7 +30,7 @@ from llmsafety_lab.robust_training_runs import fit_robust, holds
 
 EPS, EPS_2 = 0.002, 0.12
 MAX_TOKENS = 24
-KNOWN, TRAINED, TESTED = 4_500, 320, 120
+KNOWN, TRAINED, TESTED = 4_500, 320, 100
 LEARNING_RATE = 1e-4
 SEEDS = (0, 1, 2)
 METHODS: dict[str, Loss] = {
@@ -60,12 +60,14 @@ class Bench(NamedTuple):
     known: Texts
     train: Texts
     test: Texts
+    carried: list[Tensor]
 
 
 def bench() -> Bench:
     """Return the reviews classifier, what it was trained on, and short reviews to train on and to test with.
 
-    Its word embeddings are frozen: a budget in their units means the same before and after training.
+    Its word embeddings are frozen: a budget in their units means the same before and after training. `carried` are the
+    perturbations that PGD finds for it, batch by batch of the test.
     """
     start, tokenizer = models.load("reviews-classifier")
     freeze(start, 0)
@@ -79,7 +81,15 @@ def bench() -> Bench:
         [i for i in rest[KNOWN:] if short[i]],
         [i for i in tested if short[i]][:TESTED],
     )
-    return Bench(start, tokenizer, *(Texts([texts[i] for i in part], [labels[i] for i in part]) for part in parts))
+    known, train, test = (Texts([texts[i] for i in part], [labels[i] for i in part]) for part in parts)
+    carried: list[Tensor] = []
+
+    def keep(*batch: Any, mask: Mask) -> Tensor:
+        carried.append(pgd(*batch, eps=EPS, steps=10, mask=mask))
+        return carried[-1]
+
+    holds(start, tokenizer, *test, keep, MAX_TOKENS)
+    return Bench(start, tokenizer, known, train, test, carried)
 
 
 def trained(begin: Bench, method: str, seed: int) -> tuple[nn.Module, float, float]:
@@ -122,10 +132,9 @@ def lost_words(model: Any, embeddings: Vectors, labels: Labels, mask: Mask) -> V
 HOW = {
     "noise": noise,
     "lost words": lost_words,
-    "transferred": partial(pgd, eps=EPS),
     "FGSM": partial(fgsm, eps=EPS),
-    "PGD": partial(pgd, eps=EPS),
-    "PGD, L2": partial(pgd, eps=EPS_2, norm=2),
+    "PGD": partial(pgd, eps=EPS, steps=10),
+    "PGD, L2": partial(pgd, eps=EPS_2, norm=2, steps=5),
 }
 
 
@@ -133,34 +142,28 @@ def measured(begin: Bench, model: nn.Module, attacks: Iterable[str] = ATTACKS, s
     """Return for each attack which of the test's texts hold: are right as they are, and under the attack.
 
     Only texts that are right are attacked, and PGD, which visits FGSM's point, only those that held under FGSM. The
-    transferred attack is made on the classifier that all rows began with.
+    transferred perturbations were made, once, on the classifier that all rows began with.
     """
     at = (model, begin.tokenizer, *begin.test)
     found = {"clean": holds(*at, max_tokens=MAX_TOKENS)}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for attack in attacks:
-            if attack != "clean":
+            if attack == "transferred":
+                carried = iter(begin.carried)
+                held = holds(*at, lambda *batch, mask, carried=carried: next(carried), MAX_TOKENS)
+                found[attack] = held & found["clean"]
+            elif attack != "clean":
                 among = found["FGSM"] if attack == "PGD" and "FGSM" in found else found["clean"]
-                source = begin.start if attack == "transferred" else None
-                found[attack] = holds(*at, HOW[attack], MAX_TOKENS, among, source)
+                found[attack] = holds(*at, HOW[attack], MAX_TOKENS, among)
     return found
 
 
 def attacked_again(
-    begin: Bench, model: nn.Module, among: Bool[Tensor, " examples"], steps: int = 20, restarts: int = 3
+    begin: Bench, model: nn.Module, among: Bool[Tensor, " examples"], steps: int = 20, restarts: int = 2
 ) -> Bool[Tensor, " examples"]:
     """Return which of the texts that held still hold under more and smaller steps, and several starts."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         attack = partial(pgd, eps=EPS, steps=steps, restarts=restarts)
         return holds(model, begin.tokenizer, *begin.test, attack, MAX_TOKENS, among)
-
-
-def curve(begin: Bench, model: nn.Module, among: Bool[Tensor, " examples"]) -> dict[str, Bool[Tensor, " examples"]]:
-    """Return which texts hold under PGD with growing budgets; what fell to a small one falls to a large one."""
-    found = {}
-    for factor in (0.5, 1.5, 2.0, 3.0):
-        attack = partial(pgd, eps=factor * EPS, steps=5)
-        found[f"{factor * EPS:g}"] = among = holds(model, begin.tokenizer, *begin.test, attack, MAX_TOKENS, among)
-    return found

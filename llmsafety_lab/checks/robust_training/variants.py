@@ -211,7 +211,7 @@ def _wilson(count: int, of: int) -> list[float]:
     ),
 )
 def check_report(answer: Answer, dice: Dice) -> None:
-    for _ in range(200):
+    for _ in range(1_000):
         of = dice.integer(20, 30)
         labels = dice.integers(0, 1, of)
         flipped = [dice.uniform(of) < share for share in (0.3, 0.3, 0.3, 0.2)]
@@ -232,7 +232,7 @@ def check_report(answer: Answer, dice: Dice) -> None:
             ),
             "This is the share that fell.": of - int(every.sum()),
         }
-        if int(every.sum()) not in counts.values() and len(set(counts.values())) > 4 and every.any():
+        if len({int(every.sum()), *counts.values()}) == len(counts) + 1 and every.any():
             break
     mistakes = {words: torch.tensor(_wilson(count, of), dtype=torch.float64) for words, count in counts.items()}
     average = int(sum((right & held).sum() for held in holds)) / 3 / of
