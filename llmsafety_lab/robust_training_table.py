@@ -60,14 +60,12 @@ class Bench(NamedTuple):
     known: Texts
     train: Texts
     test: Texts
-    carried: list[Tensor]
 
 
 def bench() -> Bench:
     """Return the reviews classifier, what it was trained on, and short reviews to train on and to test with.
 
-    Its word embeddings are frozen: a budget in their units means the same before and after training. `carried` are the
-    perturbations that PGD finds for it, batch by batch of the test.
+    Its word embeddings are frozen: a budget in their units means the same before and after training.
     """
     start, tokenizer = models.load("reviews-classifier")
     freeze(start, 0)
@@ -81,15 +79,19 @@ def bench() -> Bench:
         [i for i in rest[KNOWN:] if short[i]],
         [i for i in tested if short[i]][:TESTED],
     )
-    known, train, test = (Texts([texts[i] for i in part], [labels[i] for i in part]) for part in parts)
-    carried: list[Tensor] = []
+    return Bench(start, tokenizer, *(Texts([texts[i] for i in part], [labels[i] for i in part]) for part in parts))
+
+
+def carried(begin: Bench) -> list[Tensor]:
+    """Return the perturbations that PGD finds for the classifier as it was, batch by batch of the test."""
+    found: list[Tensor] = []
 
     def keep(*batch: Any, mask: Mask) -> Tensor:
-        carried.append(pgd(*batch, eps=EPS, steps=10, mask=mask))
-        return carried[-1]
+        found.append(pgd(*batch, eps=EPS, steps=10, mask=mask))
+        return found[-1]
 
-    holds(start, tokenizer, *test, keep, MAX_TOKENS)
-    return Bench(start, tokenizer, known, train, test, carried)
+    holds(begin.start, begin.tokenizer, *begin.test, keep, MAX_TOKENS)
+    return found
 
 
 def trained(begin: Bench, method: str, seed: int) -> tuple[nn.Module, float, float]:
@@ -138,11 +140,13 @@ HOW = {
 }
 
 
-def measured(begin: Bench, model: nn.Module, attacks: Iterable[str] = ATTACKS, seed: int = 0) -> dict[str, Tensor]:
+def measured(
+    begin: Bench, model: nn.Module, seed: int, attacks: Iterable[str] = ATTACKS, transferred: Iterable[Tensor] = ()
+) -> dict[str, Tensor]:
     """Return for each attack which of the test's texts hold: are right as they are, and under the attack.
 
     Only texts that are right are attacked, and PGD, which visits FGSM's point, only those that held under FGSM. The
-    transferred perturbations were made, once, on the classifier that all rows began with.
+    transferred perturbations are those of `carried`.
     """
     at = (model, begin.tokenizer, *begin.test)
     found = {"clean": holds(*at, max_tokens=MAX_TOKENS)}
@@ -150,8 +154,8 @@ def measured(begin: Bench, model: nn.Module, attacks: Iterable[str] = ATTACKS, s
         torch.manual_seed(seed)
         for attack in attacks:
             if attack == "transferred":
-                carried = iter(begin.carried)
-                held = holds(*at, lambda *batch, mask, carried=carried: next(carried), MAX_TOKENS)
+                deltas = iter(transferred)
+                held = holds(*at, lambda *batch, mask, deltas=deltas: next(deltas), MAX_TOKENS)
                 found[attack] = held & found["clean"]
             elif attack != "clean":
                 among = found["FGSM"] if attack == "PGD" and "FGSM" in found else found["clean"]

@@ -41,11 +41,11 @@ def write(kept: dict) -> None:
     new.replace(KEPT)
 
 
-def cell(begin: table.Bench, method: str, seed: int) -> dict:
+def cell(begin: table.Bench, transferred: list[Tensor], method: str, seed: int) -> dict:
     """Train and attack one model; two are attacked again, harder, for the first seed alone."""
     since = time.process_time()
     model, loss, seconds = (begin.start, None, 0.0) if method == "start" else table.trained(begin, method, seed)
-    held = table.measured(begin, model, seed=seed)
+    held = table.measured(begin, model, seed, transferred=transferred)
     made = {"loss": loss, "training seconds": round(seconds, 1), "held": {name: bits(x) for name, x in held.items()}}
     if seed == 0 and method in AGAIN:
         made["attacked again"] = bits(table.attacked_again(begin, model, held["PGD"]))
@@ -58,6 +58,7 @@ def main() -> None:
     if kept["settings"] != SETTINGS:
         raise SystemExit(f"{KEPT} was made with other settings; delete it to begin anew.")
     begin = table.bench()
+    transferred = table.carried(begin)
     kept |= {
         "seeds": list(table.SEEDS),
         "date": datetime.date.today().isoformat(),
@@ -72,7 +73,7 @@ def main() -> None:
     for method, seed in [("start", 0), *((method, seed) for seed in table.SEEDS for method in table.METHODS)]:
         name = f"{method} {seed}"
         if name not in kept["cells"]:
-            kept["cells"][name] = cell(begin, method, seed)
+            kept["cells"][name] = cell(begin, transferred, method, seed)
             write(kept)
             shares = {attack: round(x.count("1") / len(x), 3) for attack, x in kept["cells"][name]["held"].items()}
             print(name, shares, kept["cells"][name]["seconds"], flush=True)

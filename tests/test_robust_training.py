@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from llmsafety_lab.adversarial_attacks import fgsm, logits_of, pgd, project, random_start, steepest
+from llmsafety_lab import robust_training_table as table
+from llmsafety_lab.adversarial_attacks import fgsm, logits_of, pgd, project, random_start, steepest, wilson
 from llmsafety_lab.adversarial_attacks_texts import Embedded, word_mask
 from llmsafety_lab.fine_tuning import Classifier
 from llmsafety_lab.robust_training import (
@@ -373,3 +375,29 @@ def test_holds_puts_the_answers_in_the_texts_order(tokenizer: BertTokenizerFast)
 def test_errors(tokenizer: BertTokenizerFast) -> None:
     with pytest.raises(ValueError, match="as many of both"):
         fit_robust(classifier(), tokenizer, ["good"], [], plain_loss)
+
+
+# The kept table.
+
+KEPT = json.loads((Path(__file__).parents[1] / "results" / "robust_training.json").read_text(encoding="utf-8"))
+
+
+def test_a_row_of_the_table_comes_out_again() -> None:
+    begin = table.bench()
+    model, *_ = table.trained(begin, "plain", 0)
+    again = table.measured(begin, model, 0, ["clean", "noise"])
+    for attack, held in again.items():
+        kept = KEPT["cells"]["plain 0"]["held"][attack]
+        share, low, high = wilson(kept.count("1"), len(kept))
+        assert len(kept) == len(held) and low <= float(held.double().mean()) <= high, attack
+
+
+def test_the_table_is_whole() -> None:
+    cells = KEPT["cells"]
+    assert {"start 0", *(f"{method} {seed}" for method in table.METHODS for seed in KEPT["seeds"])} == set(cells)
+    assert all(set(cell["held"]) == set(table.ATTACKS) for cell in cells.values())
+    for cell in cells.values():
+        held = {name: [bit == "1" for bit in row] for name, row in cell["held"].items()}
+        assert all(not pgd_held or clean for pgd_held, clean in zip(held["PGD"], held["clean"], strict=True))
+        assert sum(held["PGD"]) <= sum(held["FGSM"]) <= sum(held["clean"])
+    assert KEPT["versions"]["torch"] and KEPT["date"] and KEPT["cores"]
