@@ -388,7 +388,7 @@ def test_a_row_of_the_table_comes_out_again() -> None:
     again = table.measured(begin, model, 0, ["clean", "noise"])
     for attack, held in again.items():
         kept = KEPT["cells"]["plain 0"]["held"][attack]
-        share, low, high = wilson(kept.count("1"), len(kept))
+        _, low, high = wilson(kept.count("1"), len(kept))
         assert len(kept) == len(held) and low <= float(held.double().mean()) <= high, attack
 
 
