@@ -60,7 +60,6 @@ def main() -> None:
     begin = table.bench()
     transferred = table.carried(begin)
     kept |= {
-        "seeds": list(table.SEEDS),
         "date": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
         "machine": platform.machine(),
@@ -74,6 +73,7 @@ def main() -> None:
         name = f"{method} {seed}"
         if name not in kept["cells"]:
             kept["cells"][name] = cell(begin, transferred, method, seed)
+            kept["seeds"] = [s for s in table.SEEDS if all(f"{m} {s}" in kept["cells"] for m in table.METHODS)]
             write(kept)
             shares = {attack: round(x.count("1") / len(x), 3) for attack, x in kept["cells"][name]["held"].items()}
             print(name, shares, kept["cells"][name]["seconds"], flush=True)
