@@ -394,8 +394,8 @@ def test_a_row_of_the_table_comes_out_again() -> None:
 
 def test_the_table_is_whole() -> None:
     cells = KEPT["cells"]
-    assert {"start 0", *(f"{method} {seed}" for method in table.METHODS for seed in KEPT["seeds"])} == set(cells)
-    assert KEPT["versions"]["torch"] and KEPT["date"] and KEPT["cores"]
+    assert {"start 0", *(f"{method} {seed}" for method in table.METHODS for seed in KEPT["seeds"])} <= set(cells)
+    assert KEPT["seeds"] and KEPT["versions"]["torch"] and KEPT["date"] and KEPT["cores"]
     for cell in cells.values():
         held = {name: {i for i, bit in enumerate(row) if bit == "1"} for name, row in cell["held"].items()}
         assert set(held) == set(table.ATTACKS) and {len(row) for row in cell["held"].values()} == {table.TESTED}
