@@ -1,7 +1,7 @@
 """Train a classifier by a robust loss, keep and resume the run, and measure what the training was for."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,14 +133,14 @@ def fit_robust(
 def _keep(
     folder: Path,
     settings: dict[str, Any],
-    weights: dict[str, Tensor],
+    weights: Mapping[str, Tensor],
     optimizer: Any,
     schedule: Any,
     history: list[dict[str, float]],
 ) -> None:
     """Write a checkpoint, whole or not at all, and the log's new line."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"settings": settings, "weights": weights, "history": history}
+    state = {"settings": settings, "weights": dict(weights), "history": history}
     state |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
     torch.save(state, folder / f"{CHECKPOINT}.new")
     (folder / f"{CHECKPOINT}.new").replace(folder / CHECKPOINT)
@@ -154,7 +154,7 @@ def _keep(
 
 
 def _resume(
-    path: Path, settings: dict[str, Any], weights: dict[str, Tensor], optimizer: Any, schedule: Any
+    path: Path, settings: dict[str, Any], weights: Mapping[str, Tensor], optimizer: Any, schedule: Any
 ) -> list[dict[str, float]]:
     """Put weights, optimiser and schedule back to where the checkpoint was written; return its history."""
     state = torch.load(path, weights_only=True)

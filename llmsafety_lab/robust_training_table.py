@@ -5,7 +5,7 @@
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -86,8 +86,8 @@ def carried(begin: Bench) -> list[Tensor]:
     """Return the perturbations that PGD finds for the classifier as it was, batch by batch of the test."""
     found: list[Tensor] = []
 
-    def keep(*batch: Any, mask: Mask) -> Tensor:
-        found.append(pgd(*batch, eps=EPS, steps=10, mask=mask))
+    def keep(model: Any, embeddings: Vectors, labels: Labels, mask: Mask) -> Tensor:
+        found.append(pgd(model, embeddings, labels, EPS, steps=10, mask=mask))
         return found[-1]
 
     holds(begin.start, begin.tokenizer, *begin.test, keep, MAX_TOKENS)
@@ -131,7 +131,7 @@ def lost_words(model: Any, embeddings: Vectors, labels: Labels, mask: Mask) -> V
     return masked(-embeddings * (torch.rand(embeddings.shape[:2]) < 0.2)[..., None], mask)
 
 
-HOW = {
+HOW: dict[str, Callable[..., Vectors]] = {
     "noise": noise,
     "lost words": lost_words,
     "FGSM": partial(fgsm, eps=EPS),
