@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 from functools import partial
+from pathlib import Path
 
 import foolbox
 import pytest
@@ -13,6 +16,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
+from llmsafety_lab import models
 from llmsafety_lab.adversarial_attacks import (
     attack_success_rate,
     evaluating,
@@ -384,6 +388,24 @@ def test_predictions_under_an_attack_are_those_of_the_batch(tokenizer: BertToken
     with torch.no_grad():
         assert torch.equal(turned, logits_of(model, x + fgsm(model, x, right, 0.3, mask=mask)).argmax(-1))
         assert torch.equal(carried, logits_of(model, x + fgsm(source, y, right, 0.3, mask=mask)).argmax(-1))
+
+
+def test_a_kept_row_comes_out_again() -> None:
+    root = Path(__file__).parents[1]
+    spec = importlib.util.spec_from_file_location("kept_attacks", root / "scripts" / "adversarial_attacks.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    kept = json.loads((root / "results" / "adversarial_attacks.json").read_text(encoding="utf-8"))
+    rows = script.chosen()[:32]  # one batch of the script's
+    texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
+    classifier, tokenizer = models.load("reviews-classifier")
+    for name, attack in (("none", None), ("FGSM", partial(fgsm, eps=0.004))):
+        row = next(row for row in kept["rows"] if row["attack"] == name and row["eps"] in (0, 0.004) and "held" in row)
+        found = predictions(classifier, tokenizer, texts, labels, attack, max_tokens=kept["max_tokens"])
+        held = "".join("1" if a == b else "0" for a, b in zip(found.tolist(), labels, strict=True))
+        _, low, high = wilson(held.count("1"), len(held))
+        assert low <= row["held"][:32].count("1") / 32 <= high
+        assert sum(a != b for a, b in zip(held, row["held"], strict=False)) <= 2  # another processor rounds otherwise
 
 
 def test_errors(case: Case) -> None:
