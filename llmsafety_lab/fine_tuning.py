@@ -134,7 +134,7 @@ def _batch(model: nn.Module, tokenizer: Any, rows: list[dict[str, list[int]]]) -
     return {name: tensor.to(device) for name, tensor in tokenizer.pad(rows, return_tensors="pt").items()}
 
 
-def _order(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
+def like_lengths(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
     """Return shuffled batches whose rows have like lengths: of 20 batches' worth of rows, neighbours in length."""
     shuffled, pool = rng.permutation(len(lengths)), 20 * batch_size
     batches = []
@@ -188,7 +188,9 @@ def fit(
             f"fit got {len(texts)} texts and {len(labels)} labels; it needs as many of both, at least one."
         )
     rows, rng = _encoded(tokenizer, texts, max_tokens), np.random.default_rng(seed)
-    order = [batch for _ in range(epochs) for batch in _order([len(r["input_ids"]) for r in rows], batch_size, rng)]
+    order = [
+        batch for _ in range(epochs) for batch in like_lengths([len(r["input_ids"]) for r in rows], batch_size, rng)
+    ]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
     warm = max(1, len(order) // 10)

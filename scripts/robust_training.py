@@ -1,0 +1,83 @@
+"""Make results/robust_training.json: the reviews classifier trained on by seven losses with three seeds, and attacked.
+
+Each finished cell is written at once, and a second run goes on where the first one stopped. On one core it takes about
+a quarter of an hour: OMP_NUM_THREADS=1 python scripts/robust_training.py
+"""
+
+import datetime
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+
+from llmsafety_lab import robust_training_table as table
+from llmsafety_lab.fine_tuning_measures import baseline
+
+KEPT = Path(__file__).parents[1] / "results" / "robust_training.json"
+AGAIN = ("PGD",)
+SETTINGS = {
+    "eps": table.EPS,
+    "eps under 2": table.EPS_2,
+    "most tokens": table.MAX_TOKENS,
+    "trained on": table.TRAINED,
+    "tested on": table.TESTED,
+    "learning rate": table.LEARNING_RATE,
+}
+
+
+def bits(held: Tensor) -> str:
+    return "".join("01"[bool(one)] for one in held)
+
+
+def write(kept: dict) -> None:
+    new = KEPT.with_suffix(".new")
+    new.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    new.replace(KEPT)
+
+
+def cell(begin: table.Bench, transferred: list[Tensor], method: str, seed: int) -> dict:
+    """Train and attack one model; for the first seed the one trained by PGD is attacked again, harder."""
+    since = time.process_time()
+    model, loss, seconds = (begin.start, None, 0.0) if method == "start" else table.trained(begin, method, seed)
+    held = table.measured(begin, model, seed, transferred=transferred)
+    made = {"loss": loss, "training seconds": round(seconds, 1), "held": {name: bits(x) for name, x in held.items()}}
+    if seed == 0 and method in AGAIN:
+        made["attacked again"] = bits(table.attacked_again(begin, model, held["PGD"]))
+    return made | {"seconds": round(time.process_time() - since, 1)}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {"settings": SETTINGS, "cells": {}}
+    if kept["settings"] != SETTINGS:
+        raise SystemExit(f"{KEPT} was made with other settings; delete it to begin anew.")
+    begin = table.bench()
+    transferred = table.carried(begin)
+    kept |= {
+        "date": datetime.date.today().isoformat(),
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__},
+    }
+    if "tf-idf" not in kept:
+        right = baseline(*begin.known, begin.test.texts).argmax(1) == np.array(begin.test.labels)
+        kept["tf-idf"] = bits(torch.from_numpy(right))
+    KEPT.parent.mkdir(exist_ok=True)
+    for method, seed in [("start", 0), *((method, seed) for seed in table.SEEDS for method in table.METHODS)]:
+        name = f"{method} {seed}"
+        if name not in kept["cells"]:
+            kept["cells"][name] = cell(begin, transferred, method, seed)
+            kept["seeds"] = [s for s in table.SEEDS if all(f"{m} {s}" in kept["cells"] for m in table.METHODS)]
+            write(kept)
+            shares = {attack: round(x.count("1") / len(x), 3) for attack, x in kept["cells"][name]["held"].items()}
+            print(name, shares, kept["cells"][name]["seconds"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
