@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 import classroom
+import nbformat
 import pytest
 
-from llmsafety_lab.course import cli, sandbox
+from llmsafety_lab.course import cli, exercise, forbidden, masters, sandbox
 from llmsafety_lab.course.exercise import Dice
 from llmsafety_lab.course.grade import grade_one, read_key
 from llmsafety_lab.course.sandbox import Limits, Sandbox, Unsafe
@@ -111,6 +112,20 @@ def test_a_right_submission_takes_less_than_two_seconds() -> None:
             seconds.append(time.perf_counter() - started)
     assert all(result.passed for result in results), [result.to_text() for result in results]
     assert min(seconds) < 2
+
+
+@pytest.mark.parametrize("lab", [topic for topic in exercise.topics() if topic != "attention"])
+def test_every_labs_solution_earns_all_points_in_the_sandbox(lab: str) -> None:
+    student = masters.student(classroom.ROOT / "labs" / f"{lab}.md")
+    classroom.fill_in(student, lab)
+    submission = Submission("s", "s.ipynb", nbformat.writes(student).encode(), "", datetime.now(), False)
+    with Sandbox(lab, Limits()) as box:
+        results = grade_one(submission, exercise.exercises(lab), b"0" * 16, box)
+    assert all(result.passed for result in results), [result.to_text() for result in results]
+
+
+def test_what_a_library_that_is_not_installed_would_answer_needs_no_refusal() -> None:
+    assert forbidden.trees_of({"f": 1}, ["no_such_library.answer", "math.sqrt"]) == []
 
 
 def test_no_two_students_are_asked_the_same_and_one_is_always_asked_the_same() -> None:

@@ -99,8 +99,17 @@ def trees_of(namespace: dict[str, Any], forbid: Sequence[str]) -> list[ast.Modul
 def _resolve(name: str) -> Any:
     if "::" in name:
         return None
-    module, _, attribute = name.rpartition(".")
-    return getattr(pkgutil.resolve_name(module), attribute, None)
+    home, attribute = _home(name)
+    return getattr(home, attribute, None)
+
+
+def _home(name: str) -> tuple[Any, str]:
+    """Return what holds a name, and the name in it; None where its library is not installed, so nobody can use it."""
+    home, _, attribute = name.rpartition(".")
+    try:
+        return pkgutil.resolve_name(home), attribute
+    except ModuleNotFoundError:
+        return None, attribute
 
 
 def disarm(forbid: Sequence[str], hide: str) -> None:
@@ -112,8 +121,9 @@ def disarm(forbid: Sequence[str], hide: str) -> None:
         if name.startswith("aten::"):
             _override(name.removeprefix("aten::"))
         else:
-            module, _, attribute = name.rpartition(".")
-            setattr(pkgutil.resolve_name(module), attribute, _refusal(name))
+            home, attribute = _home(name)
+            if home is not None:
+                setattr(home, attribute, _refusal(name))
     sys.modules[hide] = _Hidden(hide)
     parent, _, attribute = hide.rpartition(".")
     setattr(sys.modules[parent], attribute, sys.modules[hide])
