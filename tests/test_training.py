@@ -170,6 +170,7 @@ import torch
 from llmsafety_lab import data
 from llmsafety_lab.small_model import SmallLM, Recipe, train
 torch.manual_seed(0)
+torch.set_num_threads(1)
 model = SmallLM(9, Recipe(**{SMALL}))
 text = torch.randint(9, (500,), generator=torch.Generator().manual_seed(0))
 slow = lambda step, loss: time.sleep(0.05)
