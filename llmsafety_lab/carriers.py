@@ -11,6 +11,7 @@ import difflib
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class Hub:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Registered:
+class Registered(ABC):
     """What a registry says of anything that is kept in the cache; `size` is in bytes."""
 
     kind: ClassVar[str]
@@ -66,9 +67,9 @@ class Registered:
     citation: str
 
     @property
+    @abstractmethod
     def origin(self) -> str:
         """Say where it comes from first."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

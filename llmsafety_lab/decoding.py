@@ -5,7 +5,7 @@ filters that also see the ids written so far: `lambda ids, logits: top_p(logits,
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -118,27 +118,6 @@ def presence_penalty(
     """Subtract a constant from the logit of each token that stands in the text, however often it does."""
     seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
     return torch.where(seen, logits - penalty, logits)
-
-
-def ban(
-    logits: Float[Tensor, "batch vocabulary"], ids: Int[Tensor, "batch tokens"], words: Iterable[Sequence[int]]
-) -> Float[Tensor, "batch vocabulary"]:
-    """Forbid sequences of tokens: where a text ends in all but the last of one, its last token is forbidden.
-
-    Raises
-    ------
-    ValueError
-        If a word has no token.
-    """
-    logits = logits.clone()
-    for word in words:
-        if len(word) == 0:
-            raise ValueError("a banned word has at least one token")
-        start = torch.tensor(list(word[:-1]), dtype=ids.dtype, device=ids.device)
-        if len(start) <= ids.shape[1]:
-            about_to = (ids[:, ids.shape[1] - len(start) :] == start).all(dim=-1)
-            logits[about_to, word[-1]] = -math.inf
-    return logits
 
 
 def lift(automaton: Automaton, vocabulary: Mapping[int, str]) -> dict[Hashable, dict[int, Hashable]]:

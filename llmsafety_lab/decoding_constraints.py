@@ -1,13 +1,35 @@
-"""Constrained decoding: what a text may be as an automaton over tokens, and a filter that lets nothing else pass."""
+"""Constrained decoding: words that are banned, and what a text may be as an automaton over tokens."""
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llmsafety_lab.decoding import Automaton, Filter
+
+
+def ban(
+    logits: Float[Tensor, "batch vocabulary"], ids: Int[Tensor, "batch tokens"], words: Iterable[Sequence[int]]
+) -> Float[Tensor, "batch vocabulary"]:
+    """Forbid sequences of tokens: where a text ends in all but the last of one, its last token is forbidden.
+
+    Raises
+    ------
+    ValueError
+        If a word has no token.
+    """
+    logits = logits.clone()
+    for word in words:
+        if len(word) == 0:
+            raise ValueError("a banned word has at least one token")
+        start = torch.tensor(list(word[:-1]), dtype=ids.dtype, device=ids.device)
+        if len(start) <= ids.shape[1]:
+            about_to = (ids[:, ids.shape[1] - len(start) :] == start).all(dim=-1)
+            logits[about_to, word[-1]] = -math.inf
+    return logits
 
 
 def trie(sequences: Iterable[Sequence[int]]) -> tuple[dict[Hashable, dict[Any, Hashable]], set[Hashable]]:

@@ -25,7 +25,6 @@ from transformers import (
 from llmsafety_lab import data, models
 from llmsafety_lab.course.small_models import SmallModel
 from llmsafety_lab.decoding import (
-    ban,
     beam_search,
     extend,
     generate,
@@ -40,7 +39,7 @@ from llmsafety_lab.decoding import (
     top_k,
     top_p,
 )
-from llmsafety_lab.decoding_constraints import follow, trie
+from llmsafety_lab.decoding_constraints import ban, follow, trie
 from llmsafety_lab.decoding_measures import bleu, distinct_n, log_probabilities, repetition, self_bleu
 from llmsafety_lab.decoding_speculation import speculate
 
