@@ -221,7 +221,7 @@ def virtual_direction(
 
     References
     ----------
-    Miyato, Maeda, Koyama and Ishii 2018, Virtual Adversarial Training, section 3.3.
+    Miyato, Maeda, Koyama and Ishii 2019, Virtual Adversarial Training, section 3.3.
     """
     x = embeddings.detach()
     d = steepest(masked(torch.randn_like(x), mask), 2) if start is None else start

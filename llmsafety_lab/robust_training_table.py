@@ -30,7 +30,7 @@ from llmsafety_lab.robust_training_runs import fit_robust, holds
 
 EPS, EPS_2 = 0.002, 0.12
 MAX_TOKENS = 24
-KNOWN, TRAINED, TESTED = 4_500, 320, 100
+KNOWN, TRAINED, TESTED = 4_500, 2_560, 300
 LEARNING_RATE = 1e-4
 SEEDS = (0, 1, 2)
 METHODS: dict[str, Loss] = {

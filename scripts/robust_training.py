@@ -1,7 +1,7 @@
 """Make results/robust_training.json: the reviews classifier trained on by seven losses with three seeds, and attacked.
 
 Each finished cell is written at once, and a second run goes on where the first one stopped. On one core it takes about
-a quarter of an hour: OMP_NUM_THREADS=1 python scripts/robust_training.py
+an hour: OMP_NUM_THREADS=1 python scripts/robust_training.py
 """
 
 import datetime
