@@ -164,13 +164,16 @@ def suspects(probabilities: Float[np.ndarray, "texts classes"], labels: ArrayLik
     return found[np.argsort(margin[found], kind="stable")].tolist()
 
 
-def interval(right: Bool[np.ndarray, "seeds texts"], draws: int = 2_000, seed: int = 0) -> tuple[float, float, float]:
+def interval(
+    right: Bool[np.ndarray, "seeds texts"] | Float[np.ndarray, "seeds texts"], draws: int = 2_000, seed: int = 0
+) -> tuple[float, float, float]:
     """Return the mean accuracy over runs with several seeds, and its 95% interval: seeds and texts are both drawn anew.
 
     Parameters
     ----------
-    right : Bool[np.ndarray, "seeds texts"]
-        Whether the run with that seed was right on that text; one row is a single run.
+    right : Bool or Float[np.ndarray, "seeds texts"]
+        Whether the run with that seed was right on that text, or by how much it was so more than another method's run;
+        one row is a single run.
     """
     rng, hits = np.random.default_rng(seed), np.asarray(right, dtype=float)
     runs, texts = hits.shape

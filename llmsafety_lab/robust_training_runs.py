@@ -1,7 +1,9 @@
 """Train a classifier by a robust loss, keep and resume the run, and measure what the training was for."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,8 +96,8 @@ def fit_robust(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: max(0.0, min((step + 1) / warm, (total - step) / max(1, total - warm)))
     )
-    settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens}
-    settings |= {"seed": seed, "texts": len(texts)}
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens}
+    settings |= {"seed": seed, "texts": len(texts), "loss": _named(loss), "attack": attack and _named(attack)}
     history: list[dict[str, float]] = []
     if folder is not None and (folder / CHECKPOINT).exists():
         history = _resume(folder / CHECKPOINT, settings, weights, optimizer, schedule)
@@ -128,6 +130,15 @@ def fit_robust(
             _keep(folder, settings, weights, optimizer, schedule, history)
     model.eval()
     return history
+
+
+def _named(function: Callable[..., Any]) -> str:
+    """Return a function's name with the arguments that `partial` has bound, for a checkpoint to know it by."""
+    function = inspect.unwrap(function)
+    if not isinstance(function, partial):
+        return function.__qualname__
+    bound = [*map(str, function.args), *(f"{key}={value}" for key, value in sorted(function.keywords.items()))]
+    return f"{_named(function.func)}({', '.join(bound)})"
 
 
 def _keep(

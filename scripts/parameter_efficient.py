@@ -56,16 +56,17 @@ def linears(names: list[str], make: Layer) -> Callable[[Any], Any]:
     return change
 
 
-METHODS: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
-    "full": (lambda encoder: encoder, [5e-5, 2e-4, 5e-4]),
-    "LoRA, rank 1": (linears(["query", "value"], partial(LoRALinear, rank=1, alpha=1)), [3e-3, 1e-2]),
-    "LoRA, rank 8": (linears(["query", "value"], partial(LoRALinear, rank=8, alpha=8)), [1e-3, 3e-3, 1e-2]),
-    "LoRA, rank 64": (linears(["query", "value"], partial(LoRALinear, rank=64, alpha=64)), [3e-4, 1e-3, 3e-3, 1e-2]),
-    "AdaLoRA, 12 to 8": (linears(["query", "value"], partial(AdaLoRALinear, rank=12, alpha=12)), [3e-3, 1e-2]),
-    "adapters, 16 wide": (linears(["output.dense"], partial(AdapterLinear, bottleneck=16)), [1e-3, 3e-3, 1e-2]),
-    "IA3": (linears(["key", "value", "intermediate.dense"], IA3Linear), [1e-2, 3e-2]),
-    "prefix, 16": (partial(PrefixTuning, length=16), [1e-2, 3e-2]),
-    "prompt, 16": (partial(PromptTuning, length=16), [1e-2, 3e-2]),
+RATES = [float(f"{digit}e{power}") for power in range(-5, 0) for digit in (1, 3)]
+METHODS: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "full": (lambda encoder: encoder, 1e-4),
+    "LoRA, rank 1": (linears(["query", "value"], partial(LoRALinear, rank=1, alpha=1)), 1e-2),
+    "LoRA, rank 8": (linears(["query", "value"], partial(LoRALinear, rank=8, alpha=8)), 1e-2),
+    "LoRA, rank 64": (linears(["query", "value"], partial(LoRALinear, rank=64, alpha=64)), 3e-3),
+    "AdaLoRA, 12 to 8": (linears(["query", "value"], partial(AdaLoRALinear, rank=12, alpha=12)), 1e-2),
+    "adapters, 16 wide": (linears(["output.dense"], partial(AdapterLinear, bottleneck=16)), 1e-2),
+    "IA3": (linears(["key", "value", "intermediate.dense"], IA3Linear), 3e-2),
+    "prefix, 16": (partial(PrefixTuning, length=16), 3e-2),
+    "prompt, 16": (partial(PromptTuning, length=16), 3e-2),
 }
 
 
@@ -101,23 +102,29 @@ def tuned(base: Any, tokenizer: Any, name: str, rate: float, seed: int, train: t
     return model, (time.process_time() - since) / len(losses)
 
 
-def accuracy(model: Any, tokenizer: Any, rows: tuple) -> float:
-    return fine_tuning.evaluate(model, tokenizer, *rows, max_tokens=MAX_TOKENS).accuracy
+def right(model: Any, tokenizer: Any, rows: tuple) -> np.ndarray:
+    """Return which reviews the model judges rightly."""
+    return fine_tuning.evaluate(model, tokenizer, *rows, max_tokens=MAX_TOKENS).probabilities.argmax(1) == rows[1]
 
 
-def tune(known: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return each method's accuracy on held-out reviews by learning rate (what is known already is not tried again)."""
+def bits(hits: np.ndarray) -> str:
+    return "".join("01"[int(hit)] for hit in hits)
+
+
+def tune(kept: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return each method's accuracy on held-out reviews by rate, climbed until the best lies between others."""
     base, tokenizer = models.load("minilm")
     rows = reviews()
-    found: dict[str, dict[str, float]] = {}
-    for name, (_, rates) in METHODS.items():
-        found[name] = dict(known.get(name, {}))
-        for rate in rates:
-            if str(rate) in found[name]:
-                continue
-            model, _ = tuned(base, tokenizer, name, rate, 0, rows["train"])
-            found[name][str(rate)] = accuracy(model, tokenizer, rows["held out"])
-        print(name, found[name], flush=True)
+    found = kept.setdefault("tune", {})
+    for name, (_, first) in METHODS.items():
+        tried, place = found.setdefault(name, {}), RATES.index(first)
+        while missing := [r for r in RATES[place - 1 : place + 2] if str(r) not in tried]:
+            model, _ = tuned(base, tokenizer, name, missing[0], 0, rows["train"])
+            tried[str(missing[0])] = float(right(model, tokenizer, rows["held out"]).mean())
+            write(kept)
+            if len(missing) == 1:
+                place = RATES.index(best_rate(found, name))
+        print(name, tried, flush=True)
     return found
 
 
@@ -125,18 +132,18 @@ def best_rate(tuning: dict[str, dict[str, float]], name: str) -> float:
     return float(max(tuning[name], key=tuning[name].get))
 
 
-def row(tuning: dict, base: Any, tokenizer: Any, rows: dict, name: str, seed: int) -> dict[str, float]:
+def row(tuning: dict, base: Any, tokenizer: Any, rows: dict, name: str, seed: int) -> dict[str, Any]:
     """Return one method's run under one seed."""
     model, seconds = tuned(base, tokenizer, name, best_rate(tuning, name), seed, rows["train"])
     encoder = trainable_parameters(model.encoder)
     return {
-        "accuracy": accuracy(model, tokenizer, rows["test"]),
+        "right": bits(right(model, tokenizer, rows["test"])),
         "parameters": sum(p.numel() for p in encoder.values()),
         "seconds a step": seconds,
     }
 
 
-def quality(kept: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
+def quality(kept: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return each method's runs, a seed after the other; write down each as it comes, and go on where a run stopped."""
     base, tokenizer = models.load("minilm")
     rows = reviews()
@@ -146,23 +153,32 @@ def quality(kept: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
             if len(found[name]) > number:
                 continue
             found[name].append(row(kept["tune"], base, tokenizer, rows, name, seed))
-            print(seed, name, found[name][-1], flush=True)
-            RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+            print(seed, name, found[name][-1]["right"].count("1") / TEST, flush=True)
+            write(kept)
     return found
 
 
-def baselines() -> dict[str, float]:
-    """Return the accuracy of logistic regression on words, and on what the untouched MiniLM says."""
+def write(kept: dict[str, Any]) -> None:
+    RESULT.parent.mkdir(exist_ok=True)
+    new = RESULT.with_suffix(".new")
+    new.write_text(json.dumps(kept, indent=1) + "\n")
+    new.replace(RESULT)
+
+
+def baselines() -> dict[str, str]:
+    """Return where logistic regression is right, on words and on what the untouched MiniLM says."""
     base, tokenizer = models.load("minilm")
     rows = reviews()
     found = {}
     for size in ("train", "all"):
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         model = LogisticRegression(C=10, max_iter=1000).fit(words.fit_transform(rows[size][0]), rows[size][1])
-        found[f"words, {len(rows[size][0]):,} reviews"] = model.score(words.transform(rows["test"][0]), rows["test"][1])
+        found[f"words, {len(rows[size][0]):,} reviews"] = bits(
+            model.predict(words.transform(rows["test"][0])) == rows["test"][1]
+        )
     frozen = [features(base, tokenizer, rows[part][0]) for part in ("train", "test")]
     model = LogisticRegression(max_iter=1000).fit(frozen[0], rows["train"][1])
-    found["frozen MiniLM"] = model.score(frozen[1], rows["test"][1])
+    found["frozen MiniLM"] = bits(model.predict(frozen[1]) == rows["test"][1])
     return found
 
 
@@ -184,7 +200,7 @@ def main(parts: list[str]) -> None:
     torch.set_num_threads(1)
     kept: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     made = {
-        "tune": lambda: tune(kept.get("tune", {})),
+        "tune": lambda: tune(kept),
         "quality": lambda: quality(kept),
         "baselines": baselines,
     }
@@ -199,9 +215,9 @@ def main(parts: list[str]) -> None:
                 **{module.__name__: module.__version__ for module in (torch, transformers, datasets, np)},
             },
         }
+        kept["sizes"] = {"train": TRAIN, "test": TEST, "steps": TRAIN // BATCH}
         kept[part] = made[part]()
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+        write(kept)
 
 
 if __name__ == "__main__":

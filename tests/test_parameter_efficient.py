@@ -433,4 +433,12 @@ def test_a_kept_row_comes_out_again() -> None:
     came = script["row"](kept["tune"], base, tokenizer, script["reviews"](), name, seed)
     stands = kept["quality"][name][seed]
     assert came["parameters"] == stands["parameters"] == 12 * 8 * (384 + 384)
-    assert abs(came["accuracy"] - stands["accuracy"]) < 1.96 * (0.25 / script["TEST"]) ** 0.5
+    came, stands = (row["right"].count("1") / script["TEST"] for row in (came, stands))
+    assert abs(came - stands) < 1.96 * (0.25 / script["TEST"]) ** 0.5
+
+
+def test_the_best_learning_rates_lie_between_others() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "parameter_efficient.py"))
+    for name, tried in json.loads(script["RESULT"].read_text())["tune"].items():
+        place = script["RATES"].index(float(max(tried, key=tried.get)))
+        assert {str(rate) for rate in script["RATES"][place - 1 : place + 2]} <= set(tried), name

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 from functools import partial
@@ -326,6 +327,7 @@ def test_the_loop_learns_prints_and_resumes(tokenizer: BertTokenizerFast, tmp_pa
 
     steps = 0
 
+    @functools.wraps(loss)
     def interrupted(*batch) -> Tensor:
         nonlocal steps
         steps += 1
@@ -347,6 +349,8 @@ def test_the_loop_learns_prints_and_resumes(tokenizer: BertTokenizerFast, tmp_pa
     assert list(tmp_path.glob("events.*"))
     with pytest.raises(ValueError, match="kept by another run"):
         fit_robust(again, tokenizer, texts, labels, loss, **{**options, "seed": 1}, folder=tmp_path)
+    with pytest.raises(ValueError, match="eps=0.2"):
+        fit_robust(again, tokenizer, texts, labels, partial(loss.func, eps=0.2, steps=2), **options, folder=tmp_path)
 
 
 def test_frozen_weights_stay(tokenizer: BertTokenizerFast) -> None:

@@ -122,9 +122,9 @@ def check_lora(answer: Answer, dice: Dice) -> None:
         hint="The gradient of A is a multiple of B, and that of B one of A: both zero, neither would ever move.",
     )
     hint = "B has to start at zero and A at random, so that training starts from the model as it was."
-    expect_close(layer(x), base if not B.any() else base + 1, "The output of a new layer", hint=hint, mistakes={
-        "The output of the base is missing: the layer adds to it.": torch.zeros_like(base)
-    })  # fmt: skip
+    expect(not B.any(), "B does not start at zero.", hint=hint)
+    mistakes = {"The output of the base is missing: the layer adds to it.": torch.zeros_like(base)}
+    expect_close(layer(x), base, "The output of a new layer", hint=hint, mistakes=mistakes)
 
     for with_bias in (True, False):
         layer = answer.new(weight, bias if with_bias else None, rank, alpha)
