@@ -96,8 +96,14 @@ def fit_robust(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: max(0.0, min((step + 1) / warm, (total - step) / max(1, total - warm)))
     )
-    settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "max_tokens": max_tokens}
-    settings |= {"seed": seed, "texts": len(texts), "loss": _named(loss), "attack": attack and _named(attack)}
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    settings |= {
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "texts": len(texts),
+        "loss": _named(loss),
+        "attack": attack and _named(attack),
+    }
     history: list[dict[str, float]] = []
     if folder is not None and (folder / CHECKPOINT).exists():
         history = _resume(folder / CHECKPOINT, settings, weights, optimizer, schedule)

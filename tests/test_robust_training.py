@@ -349,7 +349,7 @@ def test_the_loop_learns_prints_and_resumes(tokenizer: BertTokenizerFast, tmp_pa
     assert list(tmp_path.glob("events.*"))
     with pytest.raises(ValueError, match="kept by another run"):
         fit_robust(again, tokenizer, texts, labels, loss, **{**options, "seed": 1}, folder=tmp_path)
-    with pytest.raises(ValueError, match="eps=0.2"):
+    with pytest.raises(ValueError, match=r"eps=0\.2"):
         fit_robust(again, tokenizer, texts, labels, partial(loss.func, eps=0.2, steps=2), **options, folder=tmp_path)
 
 
