@@ -10,7 +10,7 @@ def markup(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) 
     Parameters
     ----------
     columns : sequence of str
-        The headings, the first of them that of the rows' headings.
+        The headings, the first of them that of the rows' headings; it may be empty.
     rows : sequence of sequence of str
         The cells. What follows a line break in one, such as an interval, is set small below.
     caption : str
@@ -26,7 +26,7 @@ def markup(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) 
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"The row {list(row)} has {len(row)} cells for {len(columns)} columns.")
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' if name else "<td></td>" for name in columns)
     body = "".join(
         f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in cells)}</tr>'
         for first, *cells in rows
