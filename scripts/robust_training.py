@@ -71,6 +71,7 @@ def main() -> None:
     fresh = float(np.mean(begin.test.labels))
     kept["constant"] = max(fresh, 1 - fresh)
     KEPT.parent.mkdir(exist_ok=True)
+    write(kept)
     for method, seed in [("start", 0), *((method, seed) for seed in table.SEEDS for method in table.METHODS)]:
         name = f"{method} {seed}"
         if name not in kept["cells"]:

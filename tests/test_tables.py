@@ -23,7 +23,7 @@ def test_pandas_reads_the_same_table() -> None:
 def test_a_reader_who_cannot_see_it_is_told_what_is_what() -> None:
     markup = tables.markup(COLUMNS, ROWS, "Reviews that stand, in %; small: the interval.")
     assert markup.count('scope="col"') == len(COLUMNS) and markup.count('scope="row"') == len(ROWS)
-    assert "<th></th>" not in tables.markup(["", "clean"], [["plain", "80%"]], "Reviews that stand.")
+    assert 'scope="col"></th>' not in tables.markup(["", "clean"], [["plain", "80%"]], "Reviews that stand.")
     assert "<caption>Reviews that stand, in %; small: the interval.</caption>" in markup
 
 
