@@ -58,7 +58,7 @@
     document.querySelector(".bd-sidebar-primary")?.setAttribute("role", "complementary");
     document.querySelector(".search-button-field")?.removeAttribute("aria-label");
     for (const box of document.querySelectorAll("input.sidebar-toggle")) box.hidden = true;
-    for (const wide of document.querySelectorAll("pre, .cell_output, .pst-scrollable-table-container, div.math, .mermaid")) {
+    for (const wide of document.querySelectorAll("pre, .cell_output, .cell_output .output, .pst-scrollable-table-container, div.math, .mermaid")) {
       if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
       else if (wide.tabIndex === 0 && wide.matches("pre")) wide.removeAttribute("tabindex");
     }
