@@ -177,7 +177,7 @@ def check_cache(answer: Answer, dice: Dice) -> None:
 
     steps, cached, recomputed = 16, float("inf"), float("inf")
     with _one_thread():
-        for attempt in range(12):
+        for attempt in range(8):
             ids = dice.integers(0, vocabulary - 1, dice.integer(190, 210))
             reply = answer(small, ids, steps)
             cached = min(cached, answer.seconds)
