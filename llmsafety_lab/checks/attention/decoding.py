@@ -15,7 +15,7 @@ from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 from llmsafety_lab.course.small_models import SmallModel
 
 _SHARE = 1 / 3
-"""The most that the answer may take of the time of recomputing. A cache takes a sixth; recomputing in float32 half."""
+"""The most that the answer may take of the time of recomputing. A cache takes a tenth; recomputing in float32 half."""
 
 
 @exercise(
@@ -142,7 +142,7 @@ def _one_thread() -> Iterator[None]:
 def _recomputing(model: Any, ids: Tensor, steps: int) -> float:
     """Return the seconds that ``steps`` tokens take without a cache, from a few in a row: as prone to be disturbed as
     an answer is."""
-    few = 4
+    few = 2
     started = time.perf_counter()
     for _ in range(few):
         model(ids[None], use_cache=False)
@@ -169,23 +169,25 @@ def _recomputing(model: Any, ids: Tensor, steps: int) -> float:
 )
 def check_cache(answer: Answer, dice: Dice) -> None:
     vocabulary = dice.integer(80, 120)
-    small = SmallModel(dice.integer(0, 2**31), layers=2, heads=4, width=384, vocabulary=vocabulary)
+    small = SmallModel(dice.integer(0, 2**31), layers=2, heads=4, width=64, vocabulary=vocabulary)
     model = small.build()
     for tokens, steps in ((dice.integer(8, 12), dice.integer(10, 14)), (1, 1)):
         ids = dice.integers(0, vocabulary - 1, tokens)
         _expect_greedy(model, ids, steps, answer(small, ids, steps))
 
-    steps, cached, recomputed = 16, float("inf"), float("inf")
+    wide = SmallModel(dice.integer(0, 2**31), layers=1, heads=4, width=384, vocabulary=vocabulary)
+    model = wide.build()
+    steps, cached, recomputed = 32, float("inf"), float("inf")
     with _one_thread():
         for attempt in range(8):
-            ids = dice.integers(0, vocabulary - 1, dice.integer(190, 210))
-            reply = answer(small, ids, steps)
+            ids = dice.integers(0, vocabulary - 1, dice.integer(390, 410))
+            reply = answer(wide, ids, steps)
             cached = min(cached, answer.seconds)
             _expect_greedy(model, ids, steps, reply)
             recomputed = min(recomputed, _recomputing(model, ids, steps))
             if cached < _SHARE * recomputed:
                 return
-            if attempt > 3 and cached > 0.8 * recomputed:
+            if attempt > 1 and cached > 0.8 * recomputed:
                 break
     raise Failed(
         "The tokens are right, but this is no faster than without a cache.",
