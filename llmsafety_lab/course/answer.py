@@ -26,11 +26,21 @@ class Answer:
     def __init__(self, name: str, transport: Transport) -> None:
         self.name = name
         self.seconds = 0.0
+        self.changed: list[int] = []
+        self.traced = False
         self._transport = transport
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the student's function. `seconds` then holds how long it took, by this side's clock."""
+        """Call the student's function.
+
+        Then `seconds` holds how long it took, by this side's clock, `changed` the places of the arguments that it
+        changed, and `traced` says whether a gradient flows through its result.
+        """
         return self._call(self.name, args, kwargs)
+
+    def without_gradients(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the student's function under ``torch.no_grad()``."""
+        return self._call(self.name, args, kwargs, gradients=False)
 
     def new(self, *args: Any, **kwargs: Any) -> Instance:
         """Build the student's class."""
@@ -44,9 +54,10 @@ class Answer:
         *,
         keep: bool = False,
         object: int | None = None,
+        gradients: bool = True,
     ) -> Any:
         fields = {"name": name, "args": list(args), "kwargs": dict(kwargs), "keep": keep, "object": object}
-        return self.ask("call", **fields)
+        return self.ask("call", **fields, gradients=gradients)
 
     def ask(self, do: str, **fields: Any) -> Any:
         """Send one request and return its result.
@@ -65,6 +76,9 @@ class Answer:
         except NotPlain as error:
             raise Failed(f"{self.name} sent {error}.") from None
         if type(reply) is dict and "ok" in reply:
+            changed = reply.get("changed")
+            self.changed = changed if type(changed) is list else []
+            self.traced = reply.get("traced") is True
             return reply["ok"]
         problem = reply.get("error") if type(reply) is dict else None
         if type(problem) is not dict:
@@ -74,7 +88,7 @@ class Answer:
 
 
 class Instance:
-    """An object of the student's class. Its methods are called as they are named."""
+    """An object of the student's class. Its methods are called as they are named; ``self`` comes back as None."""
 
     def __init__(self, answer: Answer, number: int) -> None:
         self._answer = answer

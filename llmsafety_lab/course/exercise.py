@@ -7,12 +7,15 @@ nothing when the answer is right, and it cannot tell where the student's code ru
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -143,6 +146,18 @@ def exercises(topic: str) -> list[Exercise]:
         raise LookupError(f"there is no lab named {topic!r}; the labs are: {', '.join(topics())}")
     importlib.import_module(f"llmsafety_lab.checks.{topic}")
     return [found for found in _EXERCISES.values() if found.topic == topic]
+
+
+@functools.cache
+def homes(topic: str) -> list[str]:
+    """Return the package's modules that hold answers of a topic's lab, which a graded answer cannot use."""
+    answers = {one.answer for one in exercises(topic)}
+    found = []
+    for path in sorted(Path(__file__).parents[1].glob("*.py")):
+        defined = re.findall(r"^(?:def|class) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if path.stem == topic or answers.intersection(defined):
+            found.append(path.stem)
+    return found
 
 
 def find(id: str) -> Exercise:

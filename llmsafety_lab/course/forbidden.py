@@ -73,11 +73,24 @@ def _forbidden_names(node: ast.stmt, last: set[str], only: str) -> Iterator[tupl
             for alias in part.names:
                 if alias.name in last and (part is not node or (alias.asname or alias.name) == only):
                     yield f"{part.module}.{alias.name}", part.lineno
-        elif isinstance(part, ast.Attribute) and part.attr in last:
-            if not (isinstance(part.value, ast.Name) and part.value.id in ("self", "cls")):
-                yield ast.unparse(part)[:80], part.lineno
-        elif isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in last:
-            yield repr(part.value), part.lineno
+        elif isinstance(part, ast.Attribute) and part.attr in last and not _is_own(part.value, only):
+            yield ast.unparse(part)[:80], part.lineno
+        for text in _looked_up(part):
+            if isinstance(text, ast.Constant) and text.value in last:
+                yield repr(text.value), text.lineno
+
+
+def _is_own(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls", name)
+
+
+def _looked_up(node: ast.AST) -> list[ast.expr]:
+    """Return what may name an attribute: a call's arguments, and what is looked up in a module's or object's dict."""
+    if isinstance(node, ast.Call):
+        return [*node.args, *(keyword.value for keyword in node.keywords)]
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call | ast.Attribute):
+        return [node.slice]
+    return []
 
 
 def trees_of(namespace: dict[str, Any], forbid: Sequence[str]) -> list[ast.Module]:
@@ -112,11 +125,15 @@ def _home(name: str) -> tuple[Any, str]:
         return None, attribute
 
 
-def disarm(forbid: Sequence[str], hide: str) -> None:
-    """Make what is forbidden raise, and the module ``hide`` give no answers, for the rest of this process.
+def disarm(forbid: Sequence[str], hide: Sequence[str]) -> None:
+    """Make what is forbidden raise, and the modules ``hide`` give no answers, for the rest of this process.
 
     An operator (``aten::name``) is overridden in torch's dispatcher, so that no other way to it is left open.
     """
+    for module in hide:
+        sys.modules[module] = _Hidden(module)
+        parent, _, attribute = module.rpartition(".")
+        setattr(sys.modules[parent], attribute, sys.modules[module])
     for name in forbid:
         if name.startswith("aten::"):
             _override(name.removeprefix("aten::"))
@@ -124,9 +141,6 @@ def disarm(forbid: Sequence[str], hide: str) -> None:
             home, attribute = _home(name)
             if home is not None:
                 setattr(home, attribute, _refusal(name))
-    sys.modules[hide] = _Hidden(hide)
-    parent, _, attribute = hide.rpartition(".")
-    setattr(sys.modules[parent], attribute, sys.modules[hide])
 
 
 def _override(name: str) -> None:
@@ -146,7 +160,7 @@ def _refusal(name: str) -> Any:
 
 
 class _Hidden(types.ModuleType):
-    """Stands in for the module whose functions the lab asks for."""
+    """Stands in for a module whose functions the lab asks for."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -24,6 +24,7 @@ from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Exercise, Failed
 from llmsafety_lab.course.result import Result, assess, lost
 from llmsafety_lab.course.sandbox import Limits, Sandbox, Unsafe
+from llmsafety_lab.course.student import GRADED
 from llmsafety_lab.course.submissions import InputError, Submission, code_cells, collect, read_roster
 
 Box = Sandbox | Unsafe
@@ -127,11 +128,11 @@ def _grade_exercise(cells: list[tuple[int, str]], one: Exercise, dice: Dice, box
             problems = answer.ask(
                 "load", cells=[list(cell) for cell in cells], answer=one.answer, forbid=list(one.forbid)
             )
-            ran = answer.ask("run", forbid=list(one.forbid), hide=f"llmsafety_lab.{one.topic}")
+            hide = [f"llmsafety_lab.{module}" for module in exercise.homes(one.topic)]
+            ran = answer.ask("run", forbid=list(one.forbid), hide=hide)
             if answer.ask("has", name=one.answer) is not True:
                 reasons = [str(text)[:500] for text in [*problems, *ran][:3]] if isinstance(ran, list) else []
-                rule = "of a notebook, only imports, functions, classes and constants are run"
-                raise Failed(f"There is no function or class {one.answer} ({rule}).", hint=" ".join(reasons))
+                raise Failed(f"There is no function or class {one.answer} ({GRADED}).", hint=" ".join(reasons))
         except Failed as failed:
             message = re.sub(rf"^{re.escape(one.answer)} stopped with ", "", failed.message)
             return lost(one, Failed(message, hint=failed.hint))

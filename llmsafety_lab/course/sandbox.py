@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmsafety_lab.course.answer import Transport
-from llmsafety_lab.course.exercise import Failed
+from llmsafety_lab.course.exercise import Failed, homes
 from llmsafety_lab.course.frames import Closed, receive, send
 from llmsafety_lab.course.small_models import warm
 from llmsafety_lab.course.wire import NotPlain, dumps
@@ -82,7 +82,7 @@ class Sandbox:
     Parameters
     ----------
     topic
-        The lab's topic, whose module of the package cannot be read inside.
+        The lab's topic; the package's modules that hold its answers cannot be read inside.
 
     Raises
     ------
@@ -194,8 +194,8 @@ def _view(topic: str) -> list[str]:
             view += ["--perms", "0755", "--dir", str(parent)]
         view += ["--ro-bind", str(needed), str(needed)]
     view += ["--perms", "0755", "--tmpfs", str(_PACKAGE / "checks")]
-    if (_PACKAGE / f"{topic}.py").exists():
-        view += ["--ro-bind", "/dev/null", str(_PACKAGE / f"{topic}.py")]
+    for module in homes(topic):
+        view += ["--ro-bind", "/dev/null", str(_PACKAGE / f"{module}.py")]
     for place in (str(_PACKAGE / "checks"), "/dev", "/"):
         view += ["--remount-ro", place]
     return view

@@ -39,8 +39,16 @@ _CALLABLE = {
     "min",
     "max",
     "abs",
+    "sum",
+    "chr",
+    "ord",
+    "bytes",
+    "sorted",
+    "zip",
+    "enumerate",
 }
-_CALLABLE_ROOTS = {"math", "torch", "np", "numpy"}
+_CALLABLE_ROOTS = {"math", "torch", "nn", "F", "np", "numpy", "re", "regex", "string", "codecs", "unicodedata", "sys"}
+GRADED = "of a notebook, only imports, functions, classes and constants are run"
 
 
 class Session:
@@ -56,6 +64,8 @@ class Session:
         self.namespace = namespace
         self.definitions: list[tuple[str, ast.Module]] = []
         self.objects: dict[int, Any] = {}
+        self.changed: list[int] = []
+        self.dropped: set[str] = set()
 
     def handle(self, data: bytes) -> bytes:
         """Carry out one request; a student's error is part of the answer, never raised."""
@@ -65,9 +75,12 @@ class Session:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return dumps({"error": describe(error)})
+            described = describe(error)
+            if isinstance(error, NameError) and error.name in self.dropped:
+                described["where"] += f" ({GRADED}, so not what defines {error.name})"
+            return dumps({"error": described})
         try:
-            return dumps({"ok": result})
+            return dumps({"ok": result, "changed": self.changed, "traced": _traced(result)})
         except NotPlain as error:
             text = f"{request.get('name')} returned {error}; it has to return tensors, numbers, strings, lists or dicts"
             return dumps({"error": {"text": text, "where": ""}})
@@ -83,7 +96,9 @@ class Session:
             source = without_magics(source)
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             try:
-                self.definitions.append((name, definitions(ast.parse(source, name))))
+                tree = ast.parse(source, name)
+                self.definitions.append((name, definitions(tree)))
+                self.dropped |= {name for node in tree.body if not _is_definition(node) for name in _assigned(node)}
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
                 problems.append(f"Cell {number} cannot be read{f', line {line}' if line else ''}: {_message(error)}")
@@ -94,7 +109,7 @@ class Session:
             tree.body = [node for node in tree.body if id(node) in needed]
         return problems
 
-    def _run(self, forbid: list[str], hide: str) -> list[str]:
+    def _run(self, forbid: list[str], hide: list[str]) -> list[str]:
         """Run the definitions that were kept; return what went wrong in them."""
         forbidden.disarm(forbid, hide)
         problems = []
@@ -109,9 +124,18 @@ class Session:
     def _has(self, name: str) -> bool:
         return callable(self.namespace.get(name))
 
-    def _call(self, name: str, args: list[Any], kwargs: dict[str, Any], keep: bool, object: int | None) -> Any:
+    def _call(
+        self, name: str, args: list[Any], kwargs: dict[str, Any], keep: bool, object: int | None, gradients: bool
+    ) -> Any:
+        import torch
+
         target = self.namespace[name] if object is None else getattr(self.objects[object], name)
-        result = target(*map(_built, args), **{key: _built(value) for key, value in kwargs.items()})
+        before = list(map(_plain, args))
+        with torch.set_grad_enabled(gradients):
+            result = target(*map(_built, args), **{key: _built(value) for key, value in kwargs.items()})
+        self.changed = [place for place, value in enumerate(args) if _plain(value) != before[place]]
+        if object is not None and result is self.objects[object]:
+            return None
         if not keep:
             return result
         self.objects[len(self.objects)] = result
@@ -129,6 +153,20 @@ class Session:
             raise ValueError(f"the weights {sorted(state)} do not fit: {error}") from None
 
 
+def _plain(value: Any) -> bytes:
+    """Return a value as it travels, or nothing where a student has put into it what does not travel."""
+    try:
+        return dumps(value)
+    except NotPlain:
+        return b""
+
+
+def _traced(result: Any) -> bool:
+    """Say whether a gradient flows through a result: a tensor, or the first of several."""
+    first = result[0] if isinstance(result, list | tuple) and result else result
+    return getattr(first, "requires_grad", False) is True
+
+
 def _built(value: Any) -> Any:
     return copy.deepcopy(value.build()) if type(value) is SmallModel else value
 
@@ -139,12 +177,23 @@ def definitions(tree: ast.Module) -> ast.Module:
     return ast.Module(kept, [])
 
 
+def _assigned(node: ast.stmt) -> set[str]:
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
 def _is_definition(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assign | ast.AnnAssign):
-        return node.value is not None and all(
-            _is_cheap(call) for call in ast.walk(node.value) if isinstance(call, ast.Call)
-        )
+        return node.value is not None and _is_constant(node.value)
     return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+
+
+def _is_constant(node: ast.AST) -> bool:
+    if isinstance(node, ast.Lambda):
+        return True
+    if isinstance(node, ast.Call) and not _is_cheap(node):
+        return False
+    return all(map(_is_constant, ast.iter_child_nodes(node)))
 
 
 def _is_cheap(call: ast.Call) -> bool:

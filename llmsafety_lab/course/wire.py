@@ -63,10 +63,10 @@ def _pack(value: Any) -> Any:
         return value
     if kind is bytes:
         return {"bytes": base64.b64encode(value).decode()}
-    if kind in (list, tuple):
+    if kind is list or isinstance(value, tuple):
         packed = [_pack(item) for item in value]
         return packed if kind is list else {"tuple": packed}
-    if kind is dict:
+    if isinstance(value, dict):
         if len(value) > MOST_KEYS:
             raise NotPlain(f"a dict of {len(value)} keys, more than the {MOST_KEYS} that may pass")
         return {"dict": [[_pack(key), _pack(item)] for key, item in value.items()]}
@@ -89,7 +89,7 @@ def _pack_array(value: Any) -> Any:
     if isinstance(value, np.ndarray) and str(value.dtype) in _DTYPES:
         raw = np.ascontiguousarray(value).tobytes()
         return {"array": [str(value.dtype), list(value.shape), base64.b64encode(raw).decode()]}
-    if isinstance(value, np.generic) and str(value.dtype) in _DTYPES:
+    if isinstance(value, np.str_) or (isinstance(value, np.generic) and str(value.dtype) in _DTYPES):
         return value.item()
     raise NotPlain(f"an object of type {type(value).__name__}")
 

@@ -187,7 +187,7 @@ def check_cache(answer: Answer, dice: Dice) -> None:
             recomputed = min(recomputed, _recomputing(model, ids, steps))
             if cached < _SHARE * recomputed:
                 return
-            if attempt > 1 and cached > 0.8 * recomputed:
+            if attempt > 0 and cached > 0.8 * recomputed:
                 break
     raise Failed(
         "The tokens are right, but this is no faster than without a cache.",
