@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 
 import pytest
+import torch
 
 import llmsafety_lab
-from llmsafety_lab.course import exercise
+from llmsafety_lab.course import exercise, forbidden
+from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.notebook import check_in
+from llmsafety_lab.course.student import Session
 
 ID = "attention.scaled_dot_product"
 NAME = exercise.find(ID).answer
@@ -62,6 +66,36 @@ def test_an_alias_of_the_library_may_not_be_called_either() -> None:
 
 def test_the_courses_own_function_is_no_answer() -> None:
     assert "course's own" in checked(f"from llmsafety_lab.attention import {NAME}")
+
+
+def test_a_word_that_is_forbidden_may_name_a_method_of_ones_own_and_a_key() -> None:
+    forbid = ["sklearn.metrics.f1_score"]
+    own = "class A:\n    def f1_score(self): return {'f1_score': 1}\n    def b(self): return A.f1_score(self)"
+    forbidden.refuse([ast.parse(own)], "A", forbid)
+    for code in ("getattr(m, 'f1_score')", "vars(m)['f1_score']", "m.__dict__['f1_score']", "m.f1_score"):
+        with pytest.raises(forbidden.Forbidden, match="f1_score"):
+            forbidden.refuse([ast.parse(f"def A(): return {code}")], "A", forbid)
+
+
+def test_the_check_learns_what_an_answer_changes_and_whether_a_gradient_flows() -> None:
+    def f(x, w, y):
+        y.append(1)
+        return (x * w.requires_grad_(),)
+
+    def g(x, w, y):
+        x *= 2
+        return x
+
+    namespace = {"f": f, "g": g}
+    first, second = (Answer(name, Session(namespace).handle) for name in ("f", "g"))
+    arguments = torch.ones(2), torch.ones(2), [0]
+    first(*arguments)
+    assert first.changed == [2] and first.traced
+    second(*arguments)
+    assert second.changed == [0] and not second.traced
+    first.without_gradients(*arguments)
+    assert not first.traced
+    assert torch.equal(arguments[0], torch.ones(2)) and arguments[2] == [0]
 
 
 def test_an_interrupt_stops_the_check() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from llmsafety_lab.course import cli, exercise, forbidden, masters, sandbox
 from llmsafety_lab.course.exercise import Dice
 from llmsafety_lab.course.grade import grade_one, read_key
+from llmsafety_lab.course.result import Result
 from llmsafety_lab.course.sandbox import Limits, Sandbox, Unsafe
 from llmsafety_lab.course.submissions import InputError, Submission
 
@@ -114,14 +116,26 @@ def test_a_right_submission_takes_less_than_two_seconds() -> None:
     assert min(seconds) < 2
 
 
-@pytest.mark.parametrize("lab", [topic for topic in exercise.topics() if topic != "attention"])
-def test_every_labs_solution_earns_all_points_in_the_sandbox(lab: str) -> None:
+@pytest.mark.parametrize("lab", exercise.topics())
+def test_in_the_sandbox_the_solution_earns_all_points_and_what_is_borrowed_from_the_course_none(lab: str) -> None:
     student = masters.student(classroom.ROOT / "labs" / f"{lab}.md")
     classroom.fill_in(student, lab)
-    submission = Submission("s", "s.ipynb", nbformat.writes(student).encode(), "", datetime.now(), False)
+
+    def graded(data: bytes, only: list[exercise.Exercise]) -> list[Result]:
+        return grade_one(Submission("s", "s.ipynb", data, "", datetime.now(), False), only, b"0" * 16, box)
+
     with Sandbox(lab, Limits()) as box:
-        results = grade_one(submission, exercise.exercises(lab), b"0" * 16, box)
-    assert all(result.passed for result in results), [result.to_text() for result in results]
+        results = graded(nbformat.writes(student).encode(), exercise.exercises(lab))
+        assert all(result.passed for result in results), [result.to_text() for result in results]
+        for one, module in itertools.product(exercise.exercises(lab), exercise.homes(lab)):
+            imported = f"from llmsafety_lab.{module} import {one.answer}"
+            read = (
+                f"import llmsafety_lab\ndef {one.answer}(*a, **k):\n    names = {{}}\n"
+                f"    exec(open(llmsafety_lab.__file__.replace('__init__', {module!r})).read(), names)\n"
+                f"    return names[{one.answer!r}](*a, **k)\n"
+            )
+            for code in (imported, read):
+                assert graded(classroom.plain(code), [one])[0].earned == 0, (one.id, code)
 
 
 def test_what_a_library_that_is_not_installed_would_answer_needs_no_refusal() -> None:
@@ -147,6 +161,17 @@ def test_the_forbidden_is_refused_on_the_tree_and_in_the_sandbox() -> None:
             submission = Submission("s", "s", classroom.plain(code), "", datetime.now(), False)
             result = grade_one(submission, [FIRST], b"0" * 16, box)[0]
             assert result.earned == 0 and "write yourself" in result.message
+
+
+def test_what_a_notebook_computes_is_not_run_but_its_constants_are() -> None:
+    cells = "import re\nWORDS = re.compile('a')\nSQUARE = lambda x: max(x, 1) ** 2\nTOTAL = print([1])\n"
+    body = "    return len(WORDS.findall('aa')), SQUARE(2), sum(TOTAL)\n"
+    data = classroom.plain(f"{cells}def {FIRST.answer}(q, k, v, mask=None):\n{body}")
+    with Sandbox("attention", Limits()) as box:
+        submission = Submission("s", "s", data, "", datetime.now(), False)
+        result = grade_one(submission, [FIRST], b"0" * 16, box)[0]
+    assert "NameError: name 'TOTAL'" in result.message
+    assert "only imports, functions, classes and constants" in result.hint
 
 
 def test_without_a_sandbox_grading_refuses_unless_it_is_told_to(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter, namedtuple
 
 import numpy as np
 import pytest
@@ -44,6 +45,13 @@ def test_views_gradients_and_arrays_pass() -> None:
     assert np.array_equal(loads(dumps(array)), array)
     assert loads(dumps(np.float64(0.5))) == 0.5
     assert loads(dumps(SmallModel(seed=3))) == SmallModel(seed=3)
+
+
+def test_what_the_libraries_make_of_plain_types_comes_back_plain() -> None:
+    pair = namedtuple("pair", "start end")(1, 2)
+    back = loads(dumps({"tags": Counter("aab"), "spans": [pair], "name": np.array(["B-PER"])[0]}))
+    assert back == {"tags": {"a": 2, "b": 1}, "spans": [(1, 2)], "name": "B-PER"}
+    assert [type(value) for value in (back["tags"], back["spans"][0], back["name"])] == [dict, tuple, str]
 
 
 class Liar(float):
