@@ -115,7 +115,7 @@ double.now = Now
 """,
     "the check": """
 import llmsafety_lab.course.result as result, llmsafety_lab.course.exercise as exercise
-result.assess = lambda *a: result.Result("test.double", "Double", 5, 5)
+result.assess = lambda *a: result.Result("attention.double", "Double", 5, 5)
 exercise.expect = exercise.expect_close = lambda *a, **k: None
 def double(x): return x
 """,

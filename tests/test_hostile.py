@@ -30,7 +30,7 @@ def check_double(answer, dice: Dice) -> None:
         expect_close(answer(x), 2 * x, "The double")
 
 
-DOUBLE = Exercise("test.double", "Double", 5, 1, 1, 1, "double", check_double)
+DOUBLE = Exercise("attention.double", "Double", 5, 1, 1, 1, "double", check_double)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from llmsafety_lab.checks.adversarial_attacks import geometry  # isort: skip
 from llmsafety_lab.checks.adversarial_attacks import attacks  # isort: skip
+from llmsafety_lab.checks.adversarial_attacks import restarts  # isort: skip
 from llmsafety_lab.checks.adversarial_attacks import measures  # isort: skip
 
-__all__ = ["attacks", "geometry", "measures"]
+__all__ = ["attacks", "geometry", "measures", "restarts"]

@@ -67,6 +67,13 @@ def _pair(reply: Any) -> tuple[Any, Any]:
         ),
         Mutant("downhill", "cross_entropy(", "-cross_entropy(", "downhill"),
         Mutant("softmax twice", "cross_entropy(logits", "cross_entropy(logits.softmax(-1)", "softmax"),
+        Mutant("gradients left off", "with evaluating(model), torch.enable_grad():", "with evaluating(model):", "off"),
+        Mutant(
+            "not put back",
+            "with evaluating(model), torch.enable_grad():",
+            'model["training"] = False\n    with torch.enable_grad():',
+            "put it back",
+        ),
     ),
 )
 def check_gradient(answer: Answer, dice: Dice) -> None:
@@ -99,6 +106,14 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
         "Hold it in evaluation mode while you compute: with evaluating(model)."
     )
     expect_close(gradient, exact, "The gradient of a model that was left in train mode", mistakes=mistakes, hint=hint)
+    expect(0 not in answer.changed, "You left the model in evaluation mode: put it back, as evaluating(model) does.")
+    expect(1 not in answer.changed, "You changed the embeddings in place: leave them as they are.")
+    try:
+        _, gradient = _pair(answer.without_gradients(model, x, labels))
+    except Failed as failed:
+        hint = "Compute inside of `with torch.enable_grad()`."
+        raise Failed(f"Where gradients were switched off: {failed.message}", hint=hint) from None
+    expect_close(gradient, exact, "The gradient where gradients were switched off")
 
 
 def sizes(delta: Tensor, norm: float) -> Tensor:
@@ -132,6 +147,13 @@ def shrunk(delta: Tensor, length: Tensor, eps: float) -> Tensor:
             "other norm",
         ),
         Mutant("zero by zero", "eps / length.masked_fill(length == 0, 1)", "eps / length", "0 / 0"),
+        Mutant(
+            "nothing under 2",
+            "delta * (eps / length.masked_fill(length == 0, 1)).clamp(max=1)",
+            "delta",
+            "Nothing is limited",
+        ),
+        Mutant("in place", "delta.clamp(-eps, eps)", "delta.clamp_(-eps, eps)", "in place"),
     ),
 )
 def check_project(answer: Answer, dice: Dice) -> None:
@@ -140,11 +162,13 @@ def check_project(answer: Answer, dice: Dice) -> None:
     delta[0] = delta[0] / 100  # inside under both norms
     delta[1] = 0
     for norm, when in NORMS:
-        eps = float(sizes(delta, norm)[2:].min()) * (0.6 + 0.2 * float(dice.uniform(1)))
+        share = (0.6 if norm == math.inf else 0.15) + 0.2 * float(dice.uniform(1))
+        eps = float(sizes(delta, norm)[2:].min()) * share
         length = torch.linalg.vector_norm(delta.flatten(1), dim=1)[:, None, None]
         clipped, scaled = delta.clamp(-eps, eps), shrunk(delta, length, eps)
         exact, other = (clipped, scaled) if norm == math.inf else (scaled, clipped)
         mistakes = {
+            "Nothing is limited: perturbations outside of the budget came back as they were.": delta,
             "You measured each token by itself: the length is over all tokens and dimensions of an example.": (
                 shrunk(delta, torch.linalg.vector_norm(delta, dim=-1, keepdim=True), eps)
             ),
@@ -167,7 +191,7 @@ def check_project(answer: Answer, dice: Dice) -> None:
         if isinstance(got, Tensor) and bool(got.isnan().any()):
             hint = "A perturbation of zeros has length 0; 0 / 0 and 0 * inf are NaN."
         expect_close(got, exact, f"The projection {when}", mistakes=fitting, hint=hint)
+        expect(not answer.changed, "You changed the argument in place: return a new tensor.")
     got = answer(delta, 0.0, 2)
     hint = "With a budget of 0 everything becomes 0. Mind 0 / 0, which is NaN."
     expect_close(got, torch.zeros_like(delta), "The projection with a budget of 0", hint=hint)
-    expect(bool((delta[1] == 0).all()), "You changed the argument in place: return a new tensor.")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect_close, expect_tensor
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close, expect_tensor
 
 _Z = 1.959964
 
@@ -111,6 +111,8 @@ def check_success(answer: Answer, dice: Dice) -> None:
         Mutant("half forgotten", ".sum(-1) / 2", ".sum(-1)", "half"),
         Mutant("farthest", "argmin", "argmax", "farthest"),
         Mutant("over the wrong axis", "argmin(-1)", "argmin(1)", "shape"),
+        Mutant("first row left out", ".argmin(-1)", "[..., 1:].argmin(-1) + 1", "first row"),
+        Mutant("ids that are no integers", ".argmin(-1)", ".argmin(-1).double()", "integers"),
     ),
 )
 def check_tokens(answer: Answer, dice: Dice) -> None:
@@ -132,9 +134,13 @@ def check_tokens(answer: Answer, dice: Dice) -> None:
                 (products / table.norm(dim=-1)).argmax(-1)
             ),
             "You took the row that is farthest away.": distances.argmax(-1),
+            "The table's first row is a token like any other: its id is 0.": distances[..., 1:].argmin(-1) + 1,
+            "Ids count from 0, and the first row's id is 0.": exact + 1,
         }
         if all(bool((value != exact).any()) for value in mistakes.values()):
             break
-    got = expect_tensor(answer(x, table), exact.shape, "The answer", hint="One id for each token, found over the rows.")
+    reply = answer(x, table)
+    got = expect_tensor(reply, exact.shape, "The answer", hint="One id for each token, found over the rows.")
+    expect(not reply.is_floating_point(), "The ids are no integers.", expected="integers", got=str(reply.dtype))
     found = {words: value.double() for words, value in mistakes.items()}
     expect_close(got, exact.double(), "The table of ids", mistakes=found)

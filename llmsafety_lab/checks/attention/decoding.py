@@ -85,6 +85,9 @@ _SLIPS: dict[str, Feed] = {
     "Your cache is off by one: it has the token that you feed, and waits for the newest.": (
         lambda ids, cache: (ids if cache is None else ids[-2:-1], cache)
     ),
+    "The model reads the prompt's last token twice: after the whole prompt feed the token that it has just chosen.": (
+        lambda ids, cache: (torch.cat([ids, ids[-1:]]) if cache is None else ids[-1:], cache)
+    ),
 }
 
 
@@ -157,12 +160,24 @@ def _recomputing(model: Any, ids: Tensor, steps: int) -> float:
     importance=4,
     minutes=10,
     answer="generate_with_cache",
-    forbid=("transformers.GenerationMixin.generate", "transformers.GenerationMixin._sample"),
+    forbid=(
+        "transformers.GenerationMixin.generate",
+        "transformers.GenerationMixin._sample",
+        "llmsafety_lab.decoding.generate",
+        "llmsafety_lab.decoding.beam_search",
+    ),
     mutants=(
         Mutant("no cache", "model(new[None], past_key_values=cache, use_cache=True)", "model(ids[None])", "no faster"),
         Mutant("cache dropped", "past_key_values=cache", "past_key_values=None", "only the newest token"),
         Mutant("read twice", "model(new[None],", "model(ids[None],", "reads it twice"),
         Mutant("off by one", "model(new[None],", "model((new if cache is None else ids[-2:-1])[None],", "off by one"),
+        Mutant(
+            "last token twice",
+            "new, cache = ids, None",
+            "new, cache = torch.cat([ids, ids[-1:]]), None",
+            "last token twice",
+        ),
+        Mutant("one at least", "range(steps)", "range(max(steps, 1))", "exactly as many"),
         Mutant("one too few", "range(steps)", "range(steps - 1)", "exactly as many"),
         Mutant("first position", "logits[0, -1]", "logits[0, 0]", "at the last position"),
     ),
@@ -171,7 +186,7 @@ def check_cache(answer: Answer, dice: Dice) -> None:
     vocabulary = dice.integer(80, 120)
     small = SmallModel(dice.integer(0, 2**31), layers=2, heads=4, width=64, vocabulary=vocabulary)
     model = small.build()
-    for tokens, steps in ((dice.integer(8, 12), dice.integer(10, 14)), (1, 1)):
+    for tokens, steps in ((dice.integer(8, 12), dice.integer(10, 14)), (1, 1), (3, 0)):
         ids = dice.integers(0, vocabulary - 1, tokens)
         _expect_greedy(model, ids, steps, answer(small, ids, steps))
 

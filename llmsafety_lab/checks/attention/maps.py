@@ -32,12 +32,18 @@ def _maps(dice: Dice, layers: int, heads: int, tokens: int, causal: bool) -> Ten
         Mutant("turned round", "queries, queries - period + 1]", "queries - period + 1, queries]", "swapped"),
         Mutant("sum", ".mean(dim=-1)", ".sum(dim=-1)", "sum"),
         Mutant("first copy too", "arange(tokens - period, tokens,", "arange(period - 1, tokens,", "second copy only"),
+        Mutant(
+            "half the text",
+            "tokens = maps.shape[-1]",
+            "tokens = maps.shape[-1]\n    period = tokens // 2",
+            "half of the text",
+        ),
         Mutant("from the front", "arange(tokens - period, tokens,", "arange(period, 2 * period,", "from the end"),
     ),
 )
 def check_induction(answer: Answer, dice: Dice) -> None:
     layers, heads, period = dice.integer(2, 3), dice.integer(2, 4), dice.integer(5, 8)
-    for prefix, where in ((0, "two copies"), (dice.integer(1, 3), "some other tokens and then two copies")):
+    for prefix, where in ((0, "two copies"), (dice.integer(2, 3), "some other tokens and then two copies")):
         text = [-1 - i for i in range(prefix)] + [*range(period)] * 2
         maps = _maps(dice, layers, heads, len(text), causal=False)
         last: dict[int, int] = {}
@@ -53,6 +59,8 @@ def check_induction(answer: Answer, dice: Dice) -> None:
 
         second = torch.arange(len(text) - period, len(text))
         ahead = torch.arange(period, 2 * period)
+        half = len(text) // 2
+        late = torch.arange(len(text) - half, len(text))
         mistakes = {
             "You look at the same token's first occurrence: an induction head looks at the one after it.": (
                 maps[..., second, second - period].mean(-1)
@@ -68,6 +76,7 @@ def check_induction(answer: Answer, dice: Dice) -> None:
             "Count the second copy from the end: other tokens may stand in front of the first.": (
                 maps[..., ahead, ahead - period + 1].mean(-1)
             ),
+            "You took half of the text for the period: it is an argument.": maps[..., late, late - half + 1].mean(-1),
         }
         hint = "Mean over the second copy of the weight from a token to the one after its first occurrence."
         what = f"The score on {where} of {period} tokens"
@@ -113,7 +122,8 @@ def check_rollout(answer: Answer, dice: Dice) -> None:
             "You took the mean over the layers: multiply them.": mean.mean(0),
         }
         hint = "Each layer: mean over heads, half of it plus half the identity, times the rollout of the layers below."
-        expect_close(answer(maps), walk(maps), f"The rollout of {kind}", mistakes=mistakes, hint=hint)
+        what = f"The rollout of {kind}"
+        expect_close(answer(maps.float()), walk(maps), what, tolerance=1e-5, mistakes=mistakes, hint=hint)
 
 
 def walk(maps: Tensor) -> Tensor:

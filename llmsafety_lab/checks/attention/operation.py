@@ -18,6 +18,8 @@ _TORCH_ATTENTION = (
     "torch.nn.functional.multi_head_attention_forward",
     "torch.nn.MultiheadAttention",
     "transformers.models.llama.modeling_llama.eager_attention_forward",
+    "transformers.models.bert.modeling_bert.eager_attention_forward",
+    "transformers.models.bert.modeling_bert.BertSelfAttention",
     "aten::scaled_dot_product_attention",
     "aten::_scaled_dot_product_attention_math",
     "aten::_scaled_dot_product_flash_attention_for_cpu",
@@ -42,12 +44,16 @@ def _wrong_weights(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> dict[str
 
     naive = scores.masked_fill(hidden, -math.inf).exp()
     naive = naive / naive.sum(-1, keepdim=True).clamp(min=1e-300)
+    late = (scores - scores.amax(-1, keepdim=True)).exp() * allowed
+    total = late.sum(-1, keepdim=True)
     return {
         "You did not divide the scores by the square root of d, the width of queries and keys.": soft(raw),
         "You divided the scores by d: divide them by its square root.": soft(raw / root**2),
         "You divided by the root of the values' width: it is that of queries and keys.": soft(raw / v.shape[-1] ** 0.5),
         "Your softmax runs over the queries: each query's weights, over the keys, have to sum to 1.": soft(scores, -2),
         "The mask is inverted: True is where a query may look.": scores.masked_fill(allowed, -math.inf).softmax(-1),
+        "All weights of a row vanish when the largest score is a hidden one: look for the largest among those that the "
+        "query may see.": late / total.masked_fill(total == 0, 1),
         "The rows do not sum to 1, which is what happens when the mask is applied after the softmax. "
         "Set the scores to minus infinity before it.": scores.softmax(-1) * allowed,
         "The mask has no effect on your weights.": scores.softmax(-1),
@@ -56,6 +62,9 @@ def _wrong_weights(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> dict[str
         ),
         "A query that may look nowhere spreads its weight evenly here: that is what a large negative number instead of "
         "minus infinity does.": scores.masked_fill(hidden, -1e9).softmax(-1),
+        "A hidden score got weight: beside large scores your number is not negative enough. Minus infinity is.": (
+            scores.masked_fill(hidden, -1e4).softmax(-1)
+        ),
         "exp overflows: subtract each row's largest score first.": naive,
         "A row of nothing but minus infinity has no softmax (0 / 0): give it weights of zero.": soft(scores),
     }
@@ -92,6 +101,18 @@ def _wrong_weights(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> dict[str
         Mutant("mask forgotten", "scores.masked_fill(~mask, -math.inf)", "scores", "no effect"),
         Mutant("blind row NaN", " / total.masked_fill(total == 0, 1)", " / total", "nothing but minus infinity"),
         Mutant("blind row even", "masked_fill(~mask, -math.inf)", "masked_fill(~mask, -1e9)", "evenly"),
+        Mutant(
+            "hidden score weighed", "masked_fill(~mask, -math.inf)", "masked_fill(~mask, -1e4)", "not negative enough"
+        ),
+        Mutant(
+            "underflow",
+            "scores = scores.masked_fill(~mask, -math.inf)",
+            "seen = (scores - scores.amax(-1, keepdim=True)).exp() * mask\n"
+            "        total = seen.sum(-1, keepdim=True)\n"
+            "        weights = seen / total.masked_fill(total == 0, 1)\n"
+            "        return weights @ v, weights",
+            "may see",
+        ),
         Mutant("overflow", "(scores - largest).exp()", "scores.exp()", "exp overflows"),
     ),
 )
@@ -111,6 +132,7 @@ def check_scaled_dot_product(answer: Answer, dice: Dice) -> None:
         ("with a mask", qs, ks, vs, some),
         ("with a mask of shape (1, keys), as padding has it,", qs, ks, vs, padding),
         ("of scores in the ten thousands", 100 * qs, 100 * ks, vs, None),
+        ("of large negative scores with a mask", -300 * qs.abs(), 300 * ks.abs(), vs, some),
         ("where one query may look nowhere", qs, ks, vs, nowhere),
     ):
         output, weights = _two(answer(q, k, v, mask))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,14 +45,19 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
             "swapped",
         ),
         Mutant("normalised over beams", "log_softmax(dim=-1)", "log_softmax(dim=0)", "over the vocabulary"),
+        Mutant("count ignored", "min(count, every.numel())", "min(2 * len(scores), every.numel())", "as many as count"),
+        Mutant("one beam's ways", "every.numel()", "every.shape[1]", "as many as count"),
     ),
 )
 def check_extend(answer: Answer, dice: Dice) -> None:
     beams, vocabulary = dice.integer(3, 4), dice.integer(7, 9)
     count = 2 * beams
     long_ago = -2000 - 100 * float(dice.uniform(1))
-    for past, when in ((-5.0, ""), (long_ago, ", after a long text of log-probability near -2000")):
-        for _ in range(100):
+    for past, when, near in (
+        (-5.0, "", 1e-4),
+        (long_ago, ", after a long text of log-probability near -2000", 1e-2),
+    ):
+        for _ in range(500):
             logits = 2 * dice.normal(beams, vocabulary) + 3 * dice.normal(beams, 1)
             scores = past - 2 * dice.uniform(beams)
             wrong = {
@@ -66,26 +72,14 @@ def check_extend(answer: Answer, dice: Dice) -> None:
                     scores[:, None] + logits.log_softmax(0)
                 ),
             }
-            exact = _best(scores[:, None] + logits.log_softmax(-1), count)
+            every = scores[:, None] + logits.log_softmax(-1)
+            *exact, after = _best(every, count + 1)
             places = [one[1:] for one in exact]
-            if (
-                len({b for b, _ in places}) > 1
-                and len({b for b, _ in places}) < beams + 1
-                and places[0][0] != places[0][1]
-            ):
+            gaps = [a[0] - b[0] for a, b in zip(exact, [*exact[1:], after], strict=True)]
+            if len({b for b, _ in places}) > 1 and places[0][0] != places[0][1] and min(gaps) > 2e-2:
                 break
         hint = "Log-probabilities add: score of the beam plus log-softmax of its logits; then the largest of all."
-        reply = answer(scores, logits, count)
-        expect(
-            isinstance(reply, list | tuple) and len(reply) == 3,
-            "The answer has the wrong form.",
-            expected="three tensors: scores, beams, tokens",
-            got="None: is there a return statement?" if reply is None else reply,
-        )
-        got = [
-            expect_tensor(one, (count,), f"The {what}")
-            for one, what in zip(reply, ("scores", "beams", "tokens"), strict=True)
-        ]
+        got = _ways(answer(scores, logits, count), count, "")
         if not bool(got[0].isfinite().all()):
             raise Failed(
                 f"The scores are not finite{when}.",
@@ -93,14 +87,8 @@ def check_extend(answer: Answer, dice: Dice) -> None:
                 got=float(got[0][0]),
                 hint="A product of many probabilities underflows to 0. Add logarithms, never go back to probabilities.",
             )
-        mistakes = {words: torch.tensor([one[0] for one in _best(every, count)]) for words, every in wrong.items()}
-        expect_close(
-            got[0],
-            torch.tensor([one[0] for one in exact], dtype=torch.float64),
-            f"The scores{when}",
-            mistakes=mistakes,
-            hint=hint,
-        )
+        mistakes = {words: _scores(_best(one, count)) for words, one in wrong.items()}
+        expect_close(got[0], _scores(exact), f"The scores{when}", tolerance=near, mistakes=mistakes, hint=hint)
         came = list(zip(got[1].long().tolist(), got[2].long().tolist(), strict=True))
         swapped = came == [(token, beam) for beam, token in places]
         expect(
@@ -112,13 +100,26 @@ def check_extend(answer: Answer, dice: Dice) -> None:
             if swapped
             else "A place in the flat list is beam * vocabulary + token.",
         )
-    few = answer(scores[:1], logits[:1], 10 * vocabulary)
-    expect(
-        len(few[0]) == vocabulary,
-        "One beam has no more ways to go on than there are tokens.",
-        expected=vocabulary,
-        got=len(few[0]),
-    )
+    hint = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
+    more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, hint)
+    expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=hint)
+    _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, hint)
+
+
+def _scores(ways: list[tuple[float, int, int]]) -> Tensor:
+    return torch.tensor([score for score, _, _ in ways], dtype=torch.float64)
+
+
+def _ways(reply: Any, count: int, hint: str) -> list[Tensor]:
+    """Return scores, beams and tokens, or fail."""
+    if not isinstance(reply, list | tuple) or len(reply) != 3:
+        got = "None: is there a return statement?" if reply is None else reply
+        raise Failed("The answer has the wrong form.", expected="three tensors: scores, beams, tokens", got=got)
+    names = ("scores", "beams", "tokens")
+    return [
+        expect_tensor(one, (count,), f"What stands for the {what}", hint=hint)
+        for one, what in zip(reply, names, strict=True)
+    ]
 
 
 Think = Callable[[list[tuple[int, ...]]], list[Tensor]]
@@ -132,23 +133,24 @@ def _search(
     live: list[tuple[float, tuple[int, ...]]] = [(0.0, tuple(prompt))]
     done: list[tuple[float, tuple[int, ...]]] = []
     fed = tuple(prompt)
+    beams = 2 if slip == "two" else beams
     for step in range(1, steps + 1):
         stale = slip == "cache" and step > 1
         after = think([(*fed, text[-1]) if stale else text for _, text in live])
         fed = (*fed, live[0][1][-1]) if step > 1 else fed
         ways = [
-            (score + p, (*text, t))
+            (score + (math.exp(p) if slip == "softmax" else p), (*text, t))
             for (score, text), row in zip(live, after, strict=True)
             for t, p in enumerate(row.tolist())
         ]
         ways = sorted(ways, key=lambda way: -way[0])[: beams if slip == "narrow" else 2 * beams]
-        for score, text in ways[:beams]:
-            if text[-1] == end or step == steps:
-                length = {"none": 1, "whole": len(text)}.get(slip, step)
-                done.append((score / length**penalty, text))
+        for score, text in ways if slip == "every" else ways[:beams]:
+            if text[-1] == end or (step == steps and (slip != "dropped" or not done)):
+                length = {"none": 1, "whole": len(text), "next": step + 1}.get(slip, step)
+                done.append((score / length ** (1 if slip == "linear" else penalty), text))
         done = sorted(done, key=lambda one: -one[0])[:beams]
         live = [way for way in ways if way[1][-1] != end or slip == "past"][:beams]
-        if len(done) == beams or not live:
+        if (len(done) == beams and slip != "late") or not live:
             break
     return list(done[0][1])
 
@@ -159,6 +161,13 @@ _SLIPS = {
     "past": "A text that has ended goes on in your search: take it out of the beams.",
     "narrow": "Too few beams go on: take twice as many candidates as beams, since some of them may end.",
     "cache": "Your cache belongs to another beam: reorder it by the beam that each text comes from.",
+    "dropped": "At the last step all of the best `beams` texts are finished, also those without the end token.",
+    "two": "You go on with two beams, whatever `beams` says.",
+    "every": "Only an end among the best `beams` ways is finished: those behind them are candidates to go on.",
+    "next": "Your count of the new tokens is one too many: at step 1 a text has one.",
+    "linear": "Raise the number of new tokens to the power of length_penalty.",
+    "late": "Stop as soon as `beams` texts are finished: your search goes on and finds others.",
+    "softmax": "Add log-probabilities: you added probabilities.",
 }
 _ELSE = (
     "Compare step by step with pencil and paper. If you use a cache, it has to follow its beam: "
@@ -191,17 +200,28 @@ _ELSE = (
             "cache.reorder_cache(parents[going_on] * 0)",
             "cache",
         ),
+        Mutant(
+            "unfinished dropped", "| (step == steps)", "| (step == steps and not finished)", "without the end token"
+        ),
+        Mutant(
+            "always two beams", "    texts, scores = ids[None]", "    beams = 2\n    texts, scores = ids[None]", "two"
+        ),
+        Mutant("every end finishes", "ends[:beams].nonzero()", "ends.nonzero()", "candidates to go on"),
+        Mutant("one token too many", " / step**length_penalty", " / (step + 1) ** length_penalty", "one too many"),
+        Mutant("the exponent ignored", " / step**length_penalty", " / step", "to the power"),
+        Mutant("no early stop", "if len(finished) == beams:", "if step == steps:", "stop as soon as"),
     ),
 )
 def check_beam_search(answer: Answer, dice: Dice) -> None:
     vocabulary = dice.integer(9, 14)
-    small = SmallModel(dice.integer(0, 2**31), layers=1, heads=4, width=384, vocabulary=vocabulary)
+    small = SmallModel(dice.integer(0, 2**31), layers=1, heads=4, width=256, vocabulary=vocabulary)
     think = _thinker(small)
     cases: list[Case] = []
     exact: list[list[int]] = []
     slipped: dict[str, list[list[int]]] = {slip: [] for slip in _SLIPS}
-    prompts = [dice.integers(0, vocabulary - 1, length).tolist() for length in (2, 4)]
-    for turn in range(80):
+    for turn in range(300):
+        if turn % 20 == 0:
+            prompts = [dice.integers(0, vocabulary - 1, length).tolist() for length in (2, 4)]
         prompt, steps, beams = prompts[turn % 2], 5, 2 + turn // 2 % 2
         likely = _search(think, prompt, beams, steps, 1.0, -1)[len(prompt) :]
         end = likely[dice.integer(0, 3)] if turn % 3 else dice.integer(0, vocabulary - 1)

@@ -47,6 +47,10 @@ def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
     def some(start: int, text: str) -> int | None:
         return _walk(automaton, start, text) if text else None
 
+    def early(start: int, text: str) -> int | None:
+        ends = [_walk(automaton, start, text[:n]) for n in range(1, len(text) + 1)]
+        return 0 if 0 in ends else some(start, text)
+
     single = {token: text for token, text in vocabulary.items() if len(text) == 1}
     return {
         "You looked at the first character only: all of a token's characters must be allowed.": _lifted(
@@ -63,6 +67,15 @@ def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
         ),
         "A token without text passes everywhere and leads nowhere: the model could write it for ever. Leave it out.": (
             _lifted(automaton, vocabulary, lambda start, text: _walk(automaton, start, text))
+        ),
+        "Tokens that lead to state 0 are missing. 0 counts as false: ask whether the state is None.": _lifted(
+            automaton, vocabulary, lambda start, text: some(start, text) or None
+        ),
+        "Your walk stops at state 0. 0 counts as false: ask whether the state is None.": _lifted(
+            automaton, vocabulary, early
+        ),
+        "You strip the tokens. A blank is a character like the others.": _lifted(
+            automaton, vocabulary, lambda start, text: some(start, text.strip())
         ),
         "Tokens of several characters are missing: the model knows few words letter by letter.": _lifted(
             automaton, single, some
@@ -113,18 +126,26 @@ def _plain(reply: Any, automaton: Edges) -> Lifted:
         ),
         Mutant("state not moved", "lifted[start][token] = state", "lifted[start][token] = start", "where it began"),
         Mutant("single characters", "if text and state", "if len(text) == 1 and state", "several characters"),
+        Mutant("no way to 0", "if text and state is not None:", "if text and state:", "state 0"),
+        Mutant("stops at 0", "                if state is None:", "                if not state:", "state 0"),
+        Mutant(
+            "stripped",
+            "for token, text in vocabulary.items():",
+            "for token, text in ((t, w.strip()) for t, w in vocabulary.items()):",
+            "strip",
+        ),
     ),
 )
 def check_constrain(answer: Answer, dice: Dice) -> None:
-    letters = "abcdexyz"
+    letters = "abc de"
     for _ in range(60):
         states = dice.integer(4, 6)
         automaton: Edges = {}
         for state in range(states):
             leaving = {letters[dice.integer(0, 5)] for _ in range(3)} if state else {"a", "b", "c"}
-            automaton[state] = {letter: 1 + dice.integer(0, states - 2) for letter in sorted(leaving)}
+            automaton[state] = {letter: dice.integer(0, states - 1) for letter in sorted(leaving)}
         automaton[states - 1] = {}
-        words = {"", *letters[:6]}
+        words = {"", *letters}
         while len(words) < 26:
             words.add("".join(letters[dice.integer(0, 5)] for _ in range(dice.integer(2, 3))))
         vocabulary = {7 * number + 3: word for number, word in enumerate(sorted(words))}

@@ -8,11 +8,19 @@ import torch
 from torch import Tensor
 
 from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect_close, expect_tensor
+from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect, expect_close, expect_tensor
 
 
-def _one_hot(logits: Tensor, best: Tensor) -> Tensor:
-    return torch.zeros_like(logits).scatter(-1, best, 1.0)
+def _winners(logits: Tensor, best: Tensor, others: float) -> Tensor:
+    return torch.full_like(logits, others).scatter(-1, best, logits.gather(-1, best))
+
+
+def _expect_unchanged(answer: Answer) -> None:
+    expect(
+        not answer.changed,
+        "Your answer changes its arguments.",
+        hint="Leave the logits as they are and return new ones: whoever gave them may need them again.",
+    )
 
 
 @exercise(
@@ -34,6 +42,10 @@ def _one_hot(logits: Tensor, best: Tensor) -> Tensor:
             "each row",
         ),
         Mutant("the others at zero", "torch.full_like(logits, -math.inf)", "torch.zeros_like(logits)", "logit of 0"),
+        Mutant("a large number", "torch.full_like(logits, -math.inf)", "torch.full_like(logits, -1e9)", "-math.inf"),
+        Mutant("a small temperature", "if tau == 0:", "tau = max(tau, 1e-9)\n    if tau == 0:", "-math.inf"),
+        Mutant("in place", "return logits / tau", "logits /= tau\n    return logits", "changes its arguments"),
+        Mutant("rows only", "logits.argmax(dim=-1, keepdim", "logits.argmax(dim=1, keepdim", "leading dimensions"),
     ),
 )
 def check_temperature(answer: Answer, dice: Dice) -> None:
@@ -44,9 +56,7 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
     for value, when in ((tau, f"temperature {tau:.2f}"), (3 * tau + 1, f"temperature {3 * tau + 1:.2f}")):
         got = expect_tensor(answer(logits, value), logits.shape, f"The answer at {when}", hint=hint)
         mistakes = {
-            "You multiplied by the temperature: a low one then flattens the distribution.": (logits * value).softmax(
-                -1
-            ),
+            "You multiplied: a low temperature then flattens the distribution.": (logits * value).softmax(-1),
             "You divided the probabilities. Divide the logits; the softmax comes after all filters.": (
                 (logits.softmax(-1) / value).softmax(-1)
             ),
@@ -55,40 +65,59 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         expect_close(
             got.softmax(-1), (logits / value).softmax(-1), f"The softmax at {when}", mistakes=mistakes, hint=hint
         )
+        _expect_unchanged(answer)
     while torch.equal(logits.mean(0).argmax().expand(batch), logits.argmax(-1)):
         logits = 2 * dice.normal(batch, vocabulary)
-    got = expect_tensor(answer(logits, 0), logits.shape, "The answer at temperature 0")
     best = logits.argmax(-1, keepdim=True)
     together = logits.mean(0, keepdim=True).argmax(-1, keepdim=True).expand(batch, 1)
-    zeros = torch.zeros_like(logits).scatter(-1, best, logits.gather(-1, best)).softmax(-1)
+    got = expect_tensor(answer(logits, 0), logits.shape, "The answer at temperature 0")
     mistakes = {
         "Your answer divides by zero. Temperature 0 is a case of its own: only the largest logit is left.": (
-            torch.full_like(logits, math.nan)
+            logits / 0.0
         ),
-        "You keep one token for all texts: take the largest logit of each row.": _one_hot(logits, together),
-        "A logit of 0 is not a probability of 0: set the others to minus infinity.": zeros,
+        "You keep one token for all texts: take the largest logit of each row.": _winners(logits, together, -math.inf),
+        "A logit of 0 is not a probability of 0: set the others to minus infinity.": _winners(logits, best, 0.0),
     }
     hint = "At 0 keep each row's largest logit and set all others to minus infinity."
-    expect_close(got.softmax(-1), _one_hot(logits, best), "The softmax at temperature 0", mistakes=mistakes, hint=hint)
+    if bool(got.isfinite().all()):
+        hint += " That is -math.inf: with any other number a token that is forbidden keeps a chance."
+    exact = _winners(logits, best, -math.inf)
+    expect_close(got, exact, "The answer at temperature 0", mistakes=mistakes, hint=hint)
+    _expect_unchanged(answer)
+    many = 2 * dice.normal(2, 3, vocabulary)
+    exact = _winners(many, many.argmax(-1, keepdim=True), -math.inf)
+    for value, right in ((tau, many / tau), (0, exact)):
+        hint = "There may be any number of leading dimensions: the vocabulary is the last, -1."
+        expect_close(answer(many, value), right, "The answer for logits of three dimensions", hint=hint)
 
 
 def _kept(logits: Tensor, p: float) -> Tensor:
     """Find the nucleus row by row, taking the most probable token left until p is reached."""
     every = logits.softmax(-1)
     chosen = torch.zeros_like(every, dtype=torch.bool)
-    for row, probable in enumerate(every):
+    for row, probable in zip(chosen.flatten(0, -2), every.flatten(0, -2), strict=True):
         held = 0.0
         for token in probable.argsort(descending=True).tolist():
-            chosen[row, token] = True
+            row[token] = True
             held += float(probable[token])
             if held >= p:
                 break
     return chosen
 
 
+def _nucleus(logits: Tensor, p: float) -> Tensor:
+    held = logits.softmax(-1) * _kept(logits, p)
+    return held / held.sum(-1, keepdim=True)
+
+
+def _min_p(every: Tensor, share: float) -> Tensor:
+    held = every * (every >= share * every.amax(-1, keepdim=True))
+    return held / held.sum(-1, keepdim=True)
+
+
 def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
-    every, kept = logits.softmax(-1), _kept(logits, p)
-    held = every * kept
+    every = logits.softmax(-1)
+    held = every * _kept(logits, p)
     ranked, order = every.sort(dim=-1, descending=True)
     short = ranked * (ranked.cumsum(-1) <= p)
     rising, upwards = every.sort(dim=-1)
@@ -105,6 +134,12 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
             -1, upwards, least / least.sum(-1, keepdim=True)
         ),
         "A softmax of probabilities gives tokens outside the nucleus a chance: divide by the sum.": held.softmax(-1),
+        "You cut at p times the largest probability: that is min-p. Here the probabilities kept have to sum to p.": (
+            _min_p(every, p)
+        ),
+        "You cut at 1 - p times the largest probability: that is min-p. Here those that are kept have to sum to p.": (
+            _min_p(every, 1 - p)
+        ),
     }
 
 
@@ -116,12 +151,20 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
     importance=5,
     minutes=10,
     answer="nucleus",
-    forbid=("transformers.TopPLogitsWarper",),
+    forbid=("transformers.TopPLogitsWarper", "transformers.generation.logits_process.TopPLogitsWarper"),
     mutants=(
         Mutant("not renormalised", "kept = kept / kept.sum(dim=-1, keepdim=True)", "kept = kept * 1", "sum to 1"),
         Mutant("crossing token left out", "before >= p", "before + ranked > p", "crosses p"),
         Mutant("left sorted", "return torch.zeros_like(kept).scatter(-1, order, kept)", "return kept", "are sorted"),
         Mutant("least probable first", "descending=True", "descending=False", "least probable"),
+        Mutant(
+            "p never crossed",
+            "ranked.masked_fill(before >= p, 0)",
+            "ranked * (torch.arange(ranked.shape[-1]) <= (before + ranked >= p).int().argmax(-1, keepdim=True))",
+            "every token stays",
+        ),
+        Mutant("min-p", "before >= p", "ranked < (1 - p) * ranked[..., :1]", "min-p"),
+        Mutant("two dimensions only", "sort(dim=-1", "sort(dim=1", "leading dimensions"),
         Mutant(
             "softmax of probabilities",
             "kept = kept / kept.sum(dim=-1, keepdim=True)",
@@ -131,19 +174,39 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
     ),
 )
 def check_nucleus(answer: Answer, dice: Dice) -> None:
-    for _ in range(200):
+    for _ in range(500):
         logits = 1.5 * dice.normal(dice.integer(2, 4), dice.integer(7, 11))
         p = 0.6 + 0.3 * float(dice.uniform(1))
         sizes = _kept(logits, p).sum(-1)
-        if int(sizes.min()) >= 2 and int(sizes.max()) < logits.shape[1] - 1 and int(sizes.min()) < int(sizes.max()):
+        wrong = _wrong_nuclei(logits, p)
+        sums = logits.softmax(-1).sort(-1, descending=True).values.cumsum(-1)[:, -1]
+        if (
+            int(sizes.min()) >= 2
+            and int(sizes.max()) < logits.shape[1] - 1
+            and int(sizes.min()) < int(sizes.max())
+            and bool((sums < 1).any())
+            and all(float((_nucleus(logits, p) - one).abs().max()) > 0.001 for one in wrong.values())
+        ):
             break
     hint = "Keep the most probable tokens until they hold at least p, and divide by what they hold."
-    for asked, when in ((p, f"for p = {p:.2f}"), (1.0, "for p = 1"), (0.01, "for p = 0.01")):
-        kept = _kept(logits, asked)
-        exact = logits.softmax(-1) * kept
-        exact = exact / exact.sum(-1, keepdim=True)
-        mistakes = _wrong_nuclei(logits, asked) if asked == p else None
-        expect_close(answer(logits, asked), exact, f"The distribution {when}", mistakes=mistakes, hint=hint)
+    whole = "At p = 1 every token stays. Rounding may leave the sum of all just below 1, so that nothing crosses p."
+    deep = "There may be any number of leading dimensions: the vocabulary is the last, -1."
+    expect_close(answer(logits, p), _nucleus(logits, p), f"The distribution for p = {p:.2f}", mistakes=wrong, hint=hint)
+    expect_close(answer(logits, 1.0), logits.softmax(-1), "The distribution for p = 1", hint=whole)
+    expect_close(answer(logits, 0.01), _nucleus(logits, 0.01), "The distribution for p = 0.01", hint=hint)
+    many = torch.stack([logits, -logits, 0.5 * logits])
+    expect_close(answer(many, p), _nucleus(many, p), "The distribution for logits of three dimensions", hint=deep)
+
+
+def _text(dice: Dice, low: int, high: int) -> Tensor:
+    """Draw a text whose first and last tokens occur once, and another one twice."""
+    shuffled = low + torch.randperm(high - low + 1, generator=dice.generator)
+    middle = shuffled[dice.integers(2, high - low, 3)]
+    return torch.cat([shuffled[:1], middle, middle[1:2], shuffled[1:2]])
+
+
+def _seen(ids: Tensor, vocabulary: int) -> Tensor:
+    return ids[:, :, None] == torch.arange(vocabulary)
 
 
 @exercise(
@@ -154,7 +217,10 @@ def check_nucleus(answer: Answer, dice: Dice) -> None:
     importance=3,
     minutes=8,
     answer="repetition_penalty",
-    forbid=("transformers.RepetitionPenaltyLogitsProcessor",),
+    forbid=(
+        "transformers.RepetitionPenaltyLogitsProcessor",
+        "transformers.generation.logits_process.RepetitionPenaltyLogitsProcessor",
+    ),
     mutants=(
         Mutant(
             "negative logits rewarded",
@@ -180,18 +246,27 @@ def check_nucleus(answer: Answer, dice: Dice) -> None:
             "torch.where(seen, logits - penalty, logits)",
             "presence",
         ),
+        Mutant("last token left out", ".scatter(-1, ids, True)", ".scatter(-1, ids[:, :-1], True)", "last token"),
+        Mutant("first token left out", ".scatter(-1, ids, True)", ".scatter(-1, ids[:, 1:], True)", "first token"),
+        Mutant("squeezed", "scatter(-1, ids, True)", "scatter(-1, ids.squeeze(), True)", "stopped with"),
+        Mutant(
+            "in place",
+            "return torch.where(seen, penalised, logits)",
+            "return logits.copy_(torch.where(seen, penalised, logits))",
+            "changes its arguments",
+        ),
     ),
 )
 def check_repetition(answer: Answer, dice: Dice) -> None:
     vocabulary, penalty = dice.integer(8, 12), 1.2 + float(dice.uniform(1))
-    ids = torch.stack([dice.integers(0, vocabulary // 2, 5), dice.integers(vocabulary // 2 + 1, vocabulary - 1, 5)])
-    ids = torch.cat([ids, ids[:, :1]], dim=1)
-    logits = 2 * dice.normal(2, vocabulary)
+    half = vocabulary // 2
     signs = torch.arange(vocabulary) % 2 * 2 - 1.0
-    logits = logits.abs() * signs
-    logits[:, 0], logits[:, -1] = -1.0, 1.5
-    seen = (ids[:, :, None] == torch.arange(vocabulary)).any(1)
-    times = (ids[:, :, None] == torch.arange(vocabulary)).sum(1)
+    for _ in range(100):
+        ids = torch.stack([_text(dice, 0, half), _text(dice, half + 1, vocabulary - 1)])
+        if all(set(signs[row].tolist()) == {-1.0, 1.0} for row in ids):
+            break
+    logits = (2 * dice.normal(2, vocabulary).abs() + 0.1) * signs
+    seen, times = _seen(ids, vocabulary).any(1), _seen(ids, vocabulary).sum(1)
     pulled = torch.where(logits < 0, logits * penalty, logits / penalty)
     often = penalty**times
     mistakes = {
@@ -212,9 +287,13 @@ def check_repetition(answer: Answer, dice: Dice) -> None:
             torch.where(seen, logits - penalty, logits)
         ),
         "You penalised every token: look at which ones stand in the text.": pulled,
+        "You left out the last token of the text.": torch.where(_seen(ids[:, :-1], vocabulary).any(1), pulled, logits),
+        "You left out the first token of the text.": torch.where(_seen(ids[:, 1:], vocabulary).any(1), pulled, logits),
         "The logits are unchanged.": logits,
     }
     hint = "For each token in the text: a positive logit is divided by the penalty, a negative one multiplied by it."
     exact = torch.where(seen, pulled, logits)
     expect_close(answer(logits, ids, penalty), exact, "The answer", mistakes=mistakes, hint=hint)
+    _expect_unchanged(answer)
+    expect_close(answer(logits[1:], ids[1:], penalty), exact[1:], "The answer for a batch of one text", hint=hint)
     expect_close(answer(logits, ids, 1.0), logits, "The answer for a penalty of 1, which changes nothing", hint=hint)

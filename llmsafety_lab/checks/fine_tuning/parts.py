@@ -1,4 +1,4 @@
-"""Exercises 1 to 3: a baseline that has not seen the test, a pooling that leaves padding out, a head that predicts."""
+"""Exercises 1 and 2: a baseline that has not seen the test, and a pooling that leaves padding out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def matrix(got: Any, shape: tuple[int, int], what: str) -> Tensor:
     """Return a two-dimensional answer as a tensor, whether it came as an array, a tensor or lists."""
     if isinstance(got, np.ndarray):
         got = torch.from_numpy(got)
-    elif isinstance(got, list):
+    elif isinstance(got, list | tuple):
         try:
             got = torch.tensor(got, dtype=torch.float64)
         except (ValueError, TypeError, RuntimeError):
@@ -75,9 +75,15 @@ def matrix(got: Any, shape: tuple[int, int], what: str) -> Tensor:
             "model.predict_proba(words.transform(test_texts))[:, ::-1]",
             "order of their numbers",
         ),
+        Mutant("another C", "C=5, ", "", "prescribed settings"),
+        Mutant("single words", "ngram_range=(1, 2)", "ngram_range=(1, 1)", "prescribed settings"),
+        Mutant("counts as they are", "sublinear_tf=True, ", "", "prescribed settings"),
     ),
 )
 def check_baseline(answer: Answer, dice: Dice) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
     labels = [i % 3 for i in range(60)]
     train = [_sentence(dice, label) for label in labels]
     asked = [0, 1, 2, 0, 1, 2, 2, 1, 0]
@@ -125,6 +131,15 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
         hint="The test has leaked into the vocabulary or into the words' weights. Fit the vectorizer on the training "
         "texts alone: at the time of training nobody has the test.",
     )
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
+    model = LogisticRegression(C=5, max_iter=1000).fit(words.fit_transform(train), labels)
+    expect_close(
+        got,
+        torch.from_numpy(model.predict_proba(words.transform(test))),
+        "The table of probabilities, compared with that of the prescribed settings,",
+        tolerance=1e-3,
+        hint="TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)) and LogisticRegression(C=5, max_iter=1000).",
+    )
 
 
 @exercise(
@@ -151,12 +166,26 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
             "(weights[:, -1:, None] * hidden)",
             "each token",
         ),
+        Mutant(
+            "renormalised after the softmax",
+            'scores.masked_fill(mask == 0, float("-inf")).softmax(-1)',
+            "scores.softmax(-1) * mask / (scores.softmax(-1) * mask).sum(-1, keepdim=True)",
+            "before the softmax",
+        ),
+        Mutant("a low score", 'float("-inf")', "-20.0", "minus infinity"),
+        Mutant(
+            "padding on the right",
+            "mask == 0",
+            "mask.sort(dim=-1, descending=True).values == 0",
+            "on the left",
+        ),
     ),
 )
 def check_pool(answer: Answer, dice: Dice) -> None:
     width = dice.integer(5, 9)
     lengths = [7, *(dice.integer(2, 5) for _ in range(3))]
-    mask = (torch.arange(7)[None] < torch.tensor(lengths)[:, None]).long()
+    right = (torch.arange(7)[None] < torch.tensor(lengths)[:, None]).long()
+    mask = torch.cat([right[:3], right[3:].flip(1)])
     hidden = dice.normal(4, 7, width).float()
     weight = dice.normal(1, width).float()
     pool = answer.new(width)
@@ -183,81 +212,23 @@ def check_pool(answer: Answer, dice: Dice) -> None:
                 scores.softmax(-1) * mask
             ),
             "This is the plain mean over all places, padding included: use the weights.": values.mean(1),
+            "You take the first places for the tokens. Padding may stand on the left, too: ask the mask.": pooled(
+                scores.masked_fill(right == 0, -torch.inf).softmax(-1)
+            ),
         },
         hint=hint + " Multiply each token by its own weight and sum over the tokens.",
     )
-    spoilt = hidden + 50 * (mask == 0)[..., None]
-    expect_close(
-        pool(spoilt, mask),
-        pooled(exact),
-        "The pooled vector, with other numbers in the padding,",
-        tolerance=1e-5,
-        hint="The padding takes part: what stands there must not matter.",
-    )
-
-
-@exercise(
-    "fine_tuning.predict",
-    "Predict in evaluation mode",
-    points=3,
-    difficulty=2,
-    importance=5,
-    minutes=8,
-    answer="Head",
-    mutants=(
-        Mutant("evaluation in train mode", "        self.eval()\n", "", "dropout"),
-        Mutant("left in evaluation mode", "        self.train(was_training)\n", "", "as you found it"),
-        Mutant(
-            "last batch lost",
-            "range(0, len(vectors), batch_size)",
-            "range(0, len(vectors) - batch_size, batch_size)",
-            "every text",
-        ),
-        Mutant("logits", ".softmax(-1)", "", "sum to 1"),
-        Mutant("normalised over the texts", ".softmax(-1)", ".softmax(0)", "over the classes"),
-    ),
-)
-def check_predict(answer: Answer, dice: Dice) -> None:
-    width, classes, batch_size = dice.integer(6, 9), dice.integer(2, 4), dice.integer(3, 5)
-    texts = 2 * batch_size + dice.integer(1, batch_size - 1)
-    vectors = dice.normal(texts, width).float()
-    weight, bias = dice.normal(classes, width).float(), dice.normal(classes).float()
-    head = answer.new(width, classes, 0.5)
-    head.load({"linear.weight": weight, "linear.bias": bias})
-    logits = vectors.double() @ weight.double().T + bias.double()
-    first = head.predict(vectors, batch_size)
-    if isinstance(first, torch.Tensor) and first.ndim == 2 and first.shape[0] != texts:
-        raise Failed(
-            "There is not one row for every text.",
-            expected=[texts, classes],
-            got=list(first.shape),
-            hint="The last batch may be smaller than the others; it counts.",
+    spoilt = hidden + 1e6 * (mask == 0)[..., None] * weight.sign()
+    real = mask.double()
+    for module, weights, when in (
+        (pool, exact, "with large numbers in the padding"),
+        (answer.new(width), real / real.sum(1, keepdim=True), "with large numbers in the padding and a new module"),
+    ):
+        expect_close(
+            module(spoilt, mask),
+            pooled(weights),
+            f"The pooled vector, {when},",
+            tolerance=1e-5,
+            hint="The padding takes part: what stands there must not matter. Set its scores to minus infinity before "
+            "the softmax; after it, huge padding has taken all the weight. A new module's scores are all 0.",
         )
-    second = head.predict(vectors, batch_size)
-    first = expect_tensor(first, (texts, classes), "The table of probabilities")
-    second = expect_tensor(second, (texts, classes), "The table of probabilities")
-    expect(
-        torch.equal(first, second),
-        "Two calls with the same vectors give two answers.",
-        expected=first[0],
-        got=second[0],
-        hint="Dropout is on: a model that is being trained answers at random. Switch to evaluation mode first, by "
-        "self.eval().",
-    )
-    expect_close(
-        first,
-        logits.softmax(-1),
-        "The table of probabilities",
-        tolerance=1e-5,
-        mistakes={
-            "These are logits. Each row has to sum to 1: take the softmax.": logits,
-            "The softmax has to run over the classes, the last dimension, and not over the texts.": logits.softmax(0),
-        },
-        hint="The probabilities are the softmax of what forward gives, with dropout off.",
-    )
-    expect(
-        not torch.equal(torch.as_tensor(head(vectors)), torch.as_tensor(head(vectors))),
-        "After predict the module is in evaluation mode, and it was in training mode before.",
-        hint="Leave the mode as you found it: the training that goes on would go on without dropout. self.training "
-        "says which mode it is, self.train(True or False) sets it.",
-    )

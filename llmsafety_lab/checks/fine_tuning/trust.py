@@ -1,4 +1,4 @@
-"""Exercises 4 to 6: how far a model's confidence can be believed, how to mend it, and which labels to look at again."""
+"""Exercises 4 and 5: how far a model's confidence can be believed, and how to mend it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmsafety_lab.checks.fine_tuning.parts import MEASURES
+from llmsafety_lab.checks.fine_tuning.parts import MEASURES, matrix
 from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_equal
-
-REACHED = "(reached.max(1) >= 0) & "
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close
 
 
 def number(got: Any, what: str) -> float:
@@ -94,6 +92,18 @@ def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, di
             "cannot know",
         ),
         Mutant("squared", "abs(right - confidence)", "(right - confidence) ** 2", "squared"),
+        Mutant(
+            "lower ends",
+            "np.minimum(np.ceil(confidence * bins).astype(int), bins) - 1",
+            "np.minimum((confidence * bins).astype(int), bins - 1)",
+            "upper end",
+        ),
+        Mutant(
+            "columns of reliability",
+            "float(confidence[inside].mean()), float(right[inside].mean())",
+            "float(right[inside].mean()), float(confidence[inside].mean())",
+            "mean confidence, then",
+        ),
     ),
 )
 def check_ece(answer: Answer, dice: Dice) -> None:
@@ -125,6 +135,24 @@ def check_ece(answer: Answer, dice: Dice) -> None:
             got=got,
             hint="A confidence of exactly 1 belongs into the last bin.",
         )
+    edges = np.array([[0.5, 0.25, 0.25], [0.625, 0.25, 0.125]])
+    got = number(answer(edges, [0, 1], 4), "The error")
+    expect(
+        abs(got - 0.5625) < 1e-9,
+        "Two texts of confidence 0.5 (right) and 0.625 (wrong) in 4 bins: the error is wrong.",
+        expected=0.5625,
+        got=got,
+        hint="Each bin holds its upper end: 0.5 belongs to the second of four.",
+    )
+    if answer.ask("has", name="reliability"):
+        call = {"args": [edges, [0, 1], 4], "kwargs": {}, "keep": False, "object": None, "gradients": True}
+        rows = matrix(answer.ask("call", name="reliability", **call), (2, 3), "What reliability returns")
+        expect_close(
+            rows,
+            torch.tensor([[1, 0.5, 1], [1, 0.625, 0]], dtype=torch.float64),
+            "What reliability returns for two texts of confidence 0.5 (right) and 0.625 (wrong) in 4 bins",
+            hint="A row for each bin that holds texts: how many, their mean confidence, then the share that is right.",
+        )
 
 
 def _loss(logits: Tensor, labels: Tensor, temperature: float) -> float:
@@ -132,7 +160,7 @@ def _loss(logits: Tensor, labels: Tensor, temperature: float) -> float:
 
 
 def _best_temperature(logits: Tensor, labels: Tensor) -> float:
-    low, high = math.log(0.02), math.log(50)
+    low, high = math.log(1e-3), math.log(1e3)
     for _ in range(100):
         third = (high - low) / 3
         left, right = low + third, high - third
@@ -151,7 +179,11 @@ def _best_temperature(logits: Tensor, labels: Tensor) -> float:
     importance=4,
     minutes=10,
     answer="fit_temperature",
-    forbid=(f"{MEASURES}.fit_temperature",),
+    forbid=(
+        f"{MEASURES}.fit_temperature",
+        "sklearn.calibration._TemperatureScaling",
+        "sklearn.calibration.CalibratedClassifierCV",
+    ),
     mutants=(
         Mutant("multiplies", "return 1 / (low * high) ** 0.5", "return (low * high) ** 0.5", "divides the logits"),
         Mutant("climbs", "if slope < 0 else", "if slope > 0 else", "end of the range"),
@@ -159,10 +191,12 @@ def _best_temperature(logits: Tensor, labels: Tensor) -> float:
             "trusts itself", "own = scores[np.arange(len(scores)), np.asarray(labels)]", "own = scores.max(1)", "labels"
         ),
         Mutant("stops early", "range(60)", "range(6)", "further"),
+        Mutant("narrow range", "low, high = 1e-3, 1e3", "low, high = 0.1, 10", "further"),
     ),
 )
 def check_temperature(answer: Answer, dice: Dice) -> None:
-    for scale in (0.3 + 0.3 * float(dice.uniform(1)), 1.5 + 2 * float(dice.uniform(1))):
+    for low, high in ((0.3, 0.6), (1.5, 3.5), (0.02, 0.04), (30.0, 60.0)):
+        scale = low + (high - low) * float(dice.uniform(1))
         texts = 500
         logits = 2 * dice.normal(texts, 3)
         labels = torch.multinomial(logits.softmax(-1), 1, generator=dice.generator)[:, 0]
@@ -187,81 +221,3 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
             got=f"τ = {got:.4g}" + (f", a loss of {_loss(logits, labels, got):.4g}" if got > 0 else ""),
             hint=hint,
         )
-
-
-def _suspects(probabilities: Tensor, labels: Tensor, how: str = "") -> list[int]:
-    classes = probabilities.shape[1]
-    thresholds = torch.stack(
-        [probabilities[labels == c, c].mean() if how != "all" else probabilities[:, c].mean() for c in range(classes)]
-    )
-    reached = torch.where(probabilities >= thresholds, probabilities, -1.0)
-    if how == "none":
-        reached = probabilities
-    guess = reached.argmax(1)
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    margin = own - probabilities.gather(1, guess[:, None])[:, 0]
-    kept = guess != labels
-    if how != "unreached":
-        kept &= reached.max(1).values >= 0
-    sign = -1 if how == "last" else 1
-    key = own if how == "own" else margin
-    return sorted(kept.nonzero()[:, 0].tolist(), key=lambda i: sign * float(key[i]))
-
-
-MISTAKES = {
-    "none": "You take the most probable class as it is. Each class has a threshold: a text counts only for a class "
-    "whose threshold it reaches.",
-    "all": "Your thresholds are means over all texts. A class's threshold is the mean over the texts labelled with it.",
-    "unreached": "A text that reaches no threshold counts for no class, so it is not suspect: the model is undecided.",
-    "last": "The order is turned round: the most suspicious comes first.",
-    "own": "Order by the label's probability minus that of the class it counts for, not by the label's alone.",
-}
-
-
-@exercise(
-    "fine_tuning.noise",
-    "Find labels that are wrong",
-    points=4,
-    difficulty=4,
-    importance=4,
-    minutes=13,
-    answer="suspects",
-    forbid=(f"{MEASURES}.suspects",),
-    mutants=(
-        Mutant("no thresholds", "np.where(rows >= thresholds, rows, -1)", "rows", "Each class has a threshold"),
-        Mutant("thresholds of all", "rows[given == c, c].mean()", "rows[:, c].mean()", "labelled with it"),
-        Mutant("no opinion is suspect", REACHED, "", "reaches no threshold"),
-        Mutant("turned round", "np.argsort(margin[found]", "np.argsort(-margin[found]", "turned round"),
-        Mutant(
-            "the label's alone",
-            "margin = rows[place, given] - rows[place, guess]",
-            "margin = rows[place, given]",
-            "not by the label's alone",
-        ),
-    ),
-)
-def check_noise(answer: Answer, dice: Dice) -> None:
-    for _ in range(200):
-        texts, classes = dice.integer(30, 40), 3
-        truth = dice.integers(0, classes - 1, texts)
-        skew = torch.tensor([1.2, 0.0, 0.4], dtype=torch.float64)
-        logits = 1.3 * torch.nn.functional.one_hot(truth, classes) + skew + 0.9 * dice.normal(texts, classes)
-        probabilities = logits.softmax(-1)
-        labels = torch.where(dice.uniform(texts) < 0.25, dice.integers(0, classes - 1, texts), truth)
-        exact = _suspects(probabilities, labels)
-        answers = [exact, *(_suspects(probabilities, labels, how) for how in MISTAKES)]
-        if len(set(labels.tolist())) == classes and len({tuple(a) for a in answers}) == len(answers):
-            break
-    got = answer(probabilities.numpy(), labels.tolist())
-    if isinstance(got, np.ndarray | torch.Tensor):
-        got = got.tolist()
-    expect(
-        isinstance(got, list) and all(type(i) is int for i in got),
-        "The answer is not a list of positions.",
-        expected="a list of integers",
-        got=got,
-    )
-    hint = next((says for how, says in MISTAKES.items() if got == _suspects(probabilities, labels, how)), "")
-    if not hint and sorted(got) == sorted(exact):
-        hint = "These are the right texts in another order: the lowest margin comes first."
-    expect_equal(got, exact, "The list of suspects", hint=hint or "Work through one text of the list by hand.")

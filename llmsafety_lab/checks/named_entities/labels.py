@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
+import torch
 
 from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
@@ -19,6 +23,16 @@ def whole_list(reply: Any, length: int, what: str) -> list[Any]:
     if len(reply) != length:
         raise Failed(f"{what} has the wrong length.", expected=length, got=len(reply))
     return list(reply)
+
+
+def number(reply: Any, what: str) -> float:
+    """Return an answer that has to be one finite number, or fail."""
+    if isinstance(reply, torch.Tensor | np.ndarray) and np.asarray(reply).size == 1:
+        reply = np.asarray(reply).item()
+    if type(reply) not in (int, float) or not math.isfinite(reply):
+        got = "None: is there a return statement?" if reply is None else reply
+        raise Failed(f"{what} is not a number.", expected="a float", got=got)
+    return float(reply)
 
 
 def draw_words(dice: Dice, words: int) -> list[int | None]:
@@ -69,6 +83,7 @@ def _by_label(word_ids: list[int | None], labels: list[int]) -> list[int]:
             "two words with the same label",
         ),
         Mutant("one position off", "labels[word])", "labels[max(word - 1, 0)])", "its own word"),
+        Mutant("label 0 left out", "labels[word])", "labels[word] or IGNORED)", "a label like the others"),
     ),
 )
 def check_align(answer: Answer, dice: Dice) -> None:
@@ -78,6 +93,7 @@ def check_align(answer: Answer, dice: Dice) -> None:
         labels = [(i + dice.integer(0, 1)) % 4 + 1 for i in range(words)]
         if "same" in when:
             labels[1:4] = [labels[1]] * 3
+        labels[0] = 0
         exact = _aligned(word_ids, labels, IGNORED, True)
         got = whole_list(answer(list(word_ids), list(labels)), len(word_ids), f"The answer for a sentence {when}")
         mistakes = {
@@ -89,6 +105,7 @@ def check_align(answer: Answer, dice: Dice) -> None:
             ),
             "You ignore a word whose label is that of the word before. Compare words: two words with the same label "
             "are two words.": _by_label(word_ids, labels),
+            "0 is a label like the others: ask whether the word is None.": [label or IGNORED for label in exact],
         }
         slips = [says for says, wrong in mistakes.items() if wrong == got]
         expect(
@@ -116,8 +133,6 @@ def check_align(answer: Answer, dice: Dice) -> None:
     ),
 )
 def check_words(answer: Answer, dice: Dice) -> None:
-    import torch
-
     rows = [draw_words(dice, dice.integer(6, 8)) for _ in range(3)]
     longest = max(map(len, rows))
     labels = torch.full((3, longest), IGNORED)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
+from llmsafety_lab.checks.named_entities.labels import number
 from llmsafety_lab.checks.named_entities.spans import draw_tags, read_spans
 from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 
 def _interval(reply: Any) -> tuple[float, float]:
-    if (
-        not isinstance(reply, list | tuple)
-        or len(reply) != 2
-        or not all(isinstance(x, int | float) and np.isfinite(x) for x in reply)
-    ):
+    if isinstance(reply, np.ndarray | torch.Tensor):
+        reply = reply.tolist()
+    if not isinstance(reply, list | tuple) or len(reply) != 2:
         got = "None: is there a return statement?" if reply is None else reply
         raise Failed("The answer is not an interval.", expected="two numbers, low and high", got=got)
-    return float(reply[0]), float(reply[1])
+    low, high = (number(end, f"The {which} end") for end, which in zip(reply, ("lower", "upper"), strict=True))
+    return low, high
 
 
 @exercise(
@@ -30,6 +31,7 @@ def _interval(reply: Any) -> tuple[float, float]:
     importance=5,
     minutes=12,
     answer="bootstrap_interval",
+    forbid=("scipy.stats.bootstrap",),
     mutants=(
         Mutant(
             "without replacement",
@@ -47,14 +49,46 @@ def _interval(reply: Any) -> tuple[float, float]:
         ),
         Mutant("seed not used", "np.random.default_rng(seed)", "np.random.default_rng()", "same seed"),
         Mutant("recall drawn", "2 * correct / max(predicted + expected, 1)", "correct / max(expected, 1)", "recall"),
+        Mutant("last sentence left out", "integers(0, len(counts), ", "integers(0, len(counts) - 1, ", "never drawn"),
+        Mutant("other draws", "np.empty(draws)", "np.empty(draws := 1000)", "as often as draws"),
+        Mutant(
+            "normal curve",
+            "low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])",
+            "from statistics import NormalDist\n"
+            "    low, high = drawn.mean() + drawn.std() * NormalDist().inv_cdf((1 + level) / 2) * np.array([-1, 1])",
+            "quantiles of the draws",
+        ),
+        Mutant(
+            "reflected",
+            "    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])",
+            "    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])\n"
+            "    middle = 2 * counts[:, 0].sum() / counts[:, 1:].sum()\n"
+            "    low, high = 2 * middle - high, 2 * middle - low",
+            "quantiles of the draws",
+        ),
+        Mutant("nothing divided", "max(predicted + expected, 1)", "(predicted + expected)", "without a span"),
     ),
 )
 def check_interval(answer: Answer, dice: Dice) -> None:
+    draws, seed = 4000, dice.integer(0, 10_000)
+    small = np.array([[1, 1, 1], [1, 1, 1], [0, 1, 1]])
+    got = _interval(answer(small, draws, seed, 0.99))
+    hint = "The ends are quantiles of the draws, nothing else: some draws hold no hit, and some hits alone."
+    if got == (1.0, 1.0):
+        hint = "The last sentence is never drawn: rng.integers leaves its upper end out."
+    elif got[1] - got[0] < 1e-9:
+        hint = "All your draws are the same set: draw sentences with replacement."
+    expect(
+        max(abs(got[0]), abs(got[1] - 1)) < 1e-9,
+        "The 99% interval of three sentences, two with their only span found and one without, is wrong.",
+        expected=[0.0, 1.0],
+        got=list(got),
+        hint=hint,
+    )
     rng = np.random.default_rng(dice.integer(0, 2**31))
     expected = rng.integers(0, 5, 70)
     correct = rng.binomial(expected, 0.65)
     counts = np.stack([correct, correct + rng.integers(0, 4, 70), expected], 1)
-    draws, seed = 4000, dice.integer(0, 10_000)
     drawn = counts[rng.integers(0, 70, (8000, 70))]
     sums = drawn.sum(1)
     exact = 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2])
@@ -71,9 +105,7 @@ def check_interval(answer: Answer, dice: Dice) -> None:
         if close(right):
             continue
         hint = "Draw as many sentences as there are, with replacement, take their F1, and repeat."
-        if got[1] - got[0] < 1e-9:
-            hint = "All your draws are the same set: draw sentences with replacement."
-        elif close(np.quantile(exact, [1 - level, level])):
+        if close(np.quantile(exact, [1 - level, level])):
             hint = "What lies outside is split between both ends: half of 1 - level at each."
         elif close(np.quantile(means, [(1 - level) / 2, (1 + level) / 2])):
             hint = "You took the mean of the sentences' F1. Add the counts of the drawn sentences, then take F1 once."
@@ -89,6 +121,21 @@ def check_interval(answer: Answer, dice: Dice) -> None:
         hint="The same seed must give the same draws: make your generator from it.",
     )
     expect(one != three, "Two seeds give the same draws.", hint="Make your generator from the seed.")
+    low, high = _interval(answer(counts, 1, seed, 0.9))
+    expect(low == high, "With draws=1 the two ends differ.", got=[low, high], hint="Draw as often as draws says.")
+    sparse = np.array([[0, 0, 0]] * 5 + [[1, 1, 1]])
+    try:
+        got = _interval(answer(sparse, 300, seed, 0.9))
+    except Failed as failure:
+        failure.hint = failure.hint or "A draw without a span, predicted or expected, has an F1 of 0."
+        raise
+    expect(
+        got == (0.0, 1.0),
+        "The interval of six sentences, five of them without a span, is wrong.",
+        expected=[0.0, 1.0],
+        got=list(got),
+        hint="A draw without a span, predicted or expected, has an F1 of 0.",
+    )
 
 
 def _recall(truth: list[list[str]], found: list[list[str]], kinds: Any, hides: Any) -> float:
@@ -109,6 +156,9 @@ def _wrong_recalls(truth: list[list[str]], found: list[list[str]], kinds: list[s
     return {
         "You count a part of a name as hidden. What is left may be the family name.": _recall(
             truth, found, kinds, lambda tags, kind: tags != ["O"] * len(tags)
+        ),
+        "Every word of a name has to be hidden, not its first and last alone.": _recall(
+            truth, found, kinds, lambda tags, kind: tags[0] != "O" != tags[-1]
         ),
         "A name that is hidden under the wrong type is hidden: any tag but O will do.": _recall(
             truth, found, kinds, lambda tags, kind: all(tag[2:] == kind for tag in tags)
@@ -138,20 +188,20 @@ def _wrong_recalls(truth: list[list[str]], found: list[list[str]], kinds: list[s
             "for true, found in [(found, true)]\n        for kind, start, end in bio_to_spans(true)",
             "precision",
         ),
+        Mutant("first and last", "found[start:end]", "(found[start], found[end - 1])", "every word of a name"),
     ),
 )
 def check_redaction(answer: Answer, dice: Dice) -> None:
-    for kinds in (["PER"], ["PER", "LOC"]):
+    for kinds in (["PER"], ["PER", "GEO-LOC"]):
         for _ in range(60):
-            truth = [draw_tags(dice, 10) for _ in range(8)] + [["B-PER", "I-PER", "O", "B-LOC", "O", "B-ORG"]]
-            found = [draw_tags(dice, 0, tags) for tags in truth[:-1]] + [["B-PER", "O", "O", "B-ORG", "B-PER", "O"]]
+            truth = [draw_tags(dice, 10) for _ in range(8)]
+            found = [draw_tags(dice, 0, tags) for tags in truth]
+            truth += [["B-PER", "I-PER", "O", "B-GEO-LOC", "O", "B-ORG"], ["B-PER", "I-PER", "I-PER"]]
+            found += [["B-PER", "O", "O", "B-ORG", "B-PER", "O"], ["B-PER", "O", "I-PER"]]
             right, mistakes = _recall(truth, found, kinds, _whole), _wrong_recalls(truth, found, kinds)
             if len({round(value, 9) for value in (right, *mistakes.values())}) == 1 + len(mistakes):
                 break
-        got = answer(truth, found, list(kinds))
-        if not isinstance(got, int | float):
-            words = "None: is there a return statement?" if got is None else got
-            raise Failed("The answer is not a number.", expected=right, got=words)
+        got = number(answer(truth, found, list(kinds)), "The answer")
         slips = [says for says, value in mistakes.items() if abs(got - value) < 1e-9]
         expect(
             abs(got - right) < 1e-9,

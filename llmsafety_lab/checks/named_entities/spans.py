@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from llmsafety_lab.checks.named_entities.labels import number
 from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 Span = tuple[str, int, int]
-TYPES = ("PER", "LOC", "ORG")
+TYPES = ("PER", "GEO-LOC", "ORG")
+SEQEVAL = "seqeval.metrics.sequence_labeling"
 
 
 def read_spans(tags: list[str], strict: bool = False) -> list[Span]:
@@ -56,7 +58,9 @@ def _wrong_spans(tags: list[str], strict: bool) -> dict[str, list[Span]]:
             span for span in right if span[2] < len(tags)
         ],
         "Two spans side by side became one: a B- always starts a new span.": merged,
-        "You ignore the type: an I- of another type does not continue a span.": typeless,
+        "An I- of another type marks nothing where strict is True, and it ends the span before it."
+        if strict
+        else "You ignore the type: an I- of another type does not continue a span.": typeless,
         "Your ends are one off: the end is the first position after the span.": [(k, a, b - 1) for k, a, b in right],
     }
 
@@ -69,6 +73,12 @@ def _wrong_spans(tags: list[str], strict: bool) -> dict[str, list[Span]]:
     importance=5,
     minutes=13,
     answer="bio_to_spans",
+    forbid=(
+        f"{SEQEVAL}.get_entities",
+        "seqeval.metrics.get_entities",
+        "seqeval.scheme.Entities",
+        "seqeval.metrics.v1.Entities",
+    ),
     mutants=(
         Mutant("I- without B- dropped", '(prefix == "I" and not strict)', "False", "I- without a B-"),
         Mutant("strict forgotten", '(prefix == "I" and not strict)', '(prefix == "I")', "strict is True"),
@@ -78,6 +88,15 @@ def _wrong_spans(tags: list[str], strict: bool) -> dict[str, list[Span]]:
             "neighbours joined", 'prefix == "I" and name == kind', 'prefix in "BI" and name == kind', "side by side"
         ),
         Mutant("end included", "spans.append((kind, start, i))", "spans.append((kind, start, i - 1))", "one off"),
+        Mutant(
+            "cut at every hyphen",
+            'prefix, _, name = tag.partition("-")',
+            'prefix, name = (*tag.split("-"), "")[:2]',
+            "first hyphen",
+        ),
+        Mutant(
+            "strict goes on", "and name == kind:", "and (name == kind or (strict and kind)):", "ends the span before it"
+        ),
     ),
 )
 def check_spans(answer: Answer, dice: Dice) -> None:
@@ -91,7 +110,10 @@ def check_spans(answer: Answer, dice: Dice) -> None:
         ("with an I- of another type", [f"B-{a}", f"I-{b}", f"I-{b}", "O"], False),
         ("with an I- that nothing starts", ["O", f"I-{a}", f"B-{b}", f"I-{b}", "O"], True),
         ("with an I- of another type", [f"B-{a}", f"I-{b}", f"I-{b}", "O"], True),
+        ("with an I- of another type", [f"B-{a}", f"I-{b}", f"I-{a}", "O"], True),
+        ("with an I- after an O", [f"B-{a}", "O", f"I-{a}"], True),
         ("without a name", ["O"] * 3, False),
+        ("of no words", [], False),
         *(("of random tags", draw_tags(dice, 9, draw_tags(dice, 9)), bool(i % 2)) for i in range(8)),
     ):
         reply = answer(list(tags), strict)
@@ -100,6 +122,8 @@ def check_spans(answer: Answer, dice: Dice) -> None:
             raise Failed("The answer has the wrong form.", expected="a list of (type, start, end)", got=got)
         spans, exact = [tuple(span) for span in reply], read_spans(tags, strict)
         slips = [says for says, wrong in _wrong_spans(tags, strict).items() if spans == wrong and wrong != exact]
+        if any(kind not in TYPES for kind, *_ in spans):
+            slips = ["A type may hold a hyphen itself: cut a tag at its first hyphen only."]
         expect(
             spans == exact,
             f"The spans of tags {when} are wrong, for {tags} with strict={strict}.",
@@ -110,7 +134,11 @@ def check_spans(answer: Answer, dice: Dice) -> None:
 
 
 def counted(
-    truth: list[list[str]], found: list[list[str]], outside: bool = False, known_only: bool = False
+    truth: list[list[str]],
+    found: list[list[str]],
+    outside: bool = False,
+    known_only: bool = False,
+    strict: bool = False,
 ) -> dict[str, list[int]]:
     """Return for each type how many spans are correct, predicted and expected.
 
@@ -118,7 +146,7 @@ def counted(
     """
     totals: dict[str, list[int]] = {}
     for true, guess in zip(truth, found, strict=True):
-        sets = [set(read_spans(tags)) for tags in (true, guess)]
+        sets = [set(read_spans(tags, strict)) for tags in (true, guess)]
         if outside:
             sets = [
                 s | {("O", i, i + 1) for i, t in enumerate(tags) if t == "O"}
@@ -153,22 +181,32 @@ def _draw_pair(dice: Dice, when: str) -> tuple[list[list[str]], list[list[str]]]
     if "lacks" in when:
         truth = [[tag if not tag.endswith("ORG") else "O" for tag in tags] for tags in truth]
         found = [[*tags[:-1], "B-ORG"] for tags in found]
-    return truth, truth if "right" in when else found
+    if "strict" in when:
+        found = [[*tags[:-1], "O", "I-ORG"] for tags in found]
+        truth = [[*tags, "O"] for tags in truth]
+    if "without" in when:
+        truth = [["O"] * len(tags) for tags in truth]
+    return truth, truth if "right" in when or "without" in when else found
 
 
-def _wrong_scores(truth: list[list[str]], found: list[list[str]]) -> dict[str, tuple[float, float]]:
+def _wrong_scores(truth: list[list[str]], found: list[list[str]], strict: bool) -> dict[str, tuple[float, float]]:
     """Return micro and macro F1 as the usual mistakes give them."""
-    totals = counted(truth, found)
+    totals = counted(truth, found, strict=strict)
     sums = [sum(counts[i] for counts in totals.values()) for i in range(3)]
     recalls = [counts[0] / counts[2] if counts[2] else 0.0 for counts in totals.values()]
     return {
-        "You have O in the average: O is no entity, and there is much of it.": _scores(counted(truth, found, True)),
+        "You have O in the average: O is no entity, and there is much of it.": _scores(
+            counted(truth, found, True, strict=strict)
+        ),
         "In each sentence you forgot the types that only the prediction has: its spans there are false alarms, too.": (
-            _scores(counted(truth, found, known_only=True))
+            _scores(counted(truth, found, known_only=True, strict=strict))
         ),
         "This is recall. F1 is 2 * correct / (predicted + expected).": (
             sums[0] / max(sums[2], 1),
             sum(recalls) / max(len(recalls), 1),
+        ),
+        "You read the spans with another value of strict than was asked for.": _scores(
+            counted(truth, found, strict=not strict)
         ),
     }
 
@@ -181,7 +219,17 @@ def _wrong_scores(truth: list[list[str]], found: list[list[str]]) -> dict[str, t
     importance=5,
     minutes=12,
     answer="span_f1",
-    forbid=("seqeval.metrics.f1_score", "sklearn.metrics.f1_score"),
+    forbid=(
+        "sklearn.metrics.f1_score",
+        *(
+            f"{home}.{name}"
+            for home in ("seqeval.metrics", SEQEVAL)
+            for name in ("f1_score", "classification_report", "performance_measure")
+        ),
+        f"{SEQEVAL}.precision_recall_fscore_support",
+        "seqeval.metrics.v1.classification_report",
+        "seqeval.metrics.v1.precision_recall_fscore_support",
+    ),
     mutants=(
         Mutant(
             "O in the average",
@@ -198,35 +246,48 @@ def _wrong_scores(truth: list[list[str]], found: list[list[str]]) -> dict[str, t
         Mutant(
             "micro is macro", '"micro": f1(*every)', '"micro": sum(types.values()) / max(len(types), 1)', "together"
         ),
+        Mutant("strict ignored", "span_counts(true, found, strict)", "span_counts(true, found)", "value of strict"),
+        Mutant("nothing is perfect", "if both else 0.0", "if both else 1.0", "nothing was found"),
     ),
 )
 def check_f1(answer: Answer, dice: Dice) -> None:
-    for when in ("of random tags", "where the prediction has a type that the truth lacks", "that are all right"):
+    for when in (
+        "of random tags",
+        "where the prediction has a type that the truth lacks",
+        "that are all right",
+        "with strict=True",
+        "without names",
+    ):
+        strict = "strict" in when
         for _ in range(60):
             truth, found = _draw_pair(dice, when)
-            totals = counted(truth, found)
-            right, mistakes = _scores(totals), _wrong_scores(truth, found)
-            if "right" in when or all(
+            totals = counted(truth, found, strict=strict)
+            right, mistakes = _scores(totals), _wrong_scores(truth, found, strict)
+            if truth == found or all(
                 len({round(value, 9) for value in (right[i], *column)}) == 1 + len(column)
                 for i, column in enumerate(zip(*mistakes.values(), strict=True))
             ):
                 break
-        reply = answer(truth, found)
+        reply = answer(truth, found, strict=True) if strict else answer(truth, found)
         if not isinstance(reply, dict) or not {"micro", "macro"} <= set(reply):
             got = "None: is there a return statement?" if reply is None else reply
             raise Failed("The answer has the wrong form.", expected='a dict with "micro" and "macro"', got=got)
-        for i, key in enumerate(("micro", "macro")):
-            got = reply[key]
-            if not isinstance(got, int | float):
-                raise Failed(f'"{key}" is not a number.', expected=right[i], got=got)
-            if abs(got - right[i]) < 1e-9:
-                continue
-            slips = [says for says, wrong in mistakes.items() if abs(got - wrong[i]) < 1e-9]
-            if abs(got - right[1 - i]) < 1e-9:
-                slips.insert(0, SWAPPED[key])
-            raise Failed(
-                f'"{key}" of sentences {when} is wrong.',
-                expected=right[i],
-                got=got,
-                hint=slips[0] if slips else f"Spans correct, predicted, expected for each type: {totals}.",
-            )
+        scores = [number(reply[key], f'"{key}"') for key in ("micro", "macro")]
+        gaps = [abs(got - exact) for got, exact in zip(scores, right, strict=True)]
+        if max(gaps) < 1e-9:
+            continue
+        first = 0 if gaps[0] >= 1e-9 else 1
+        hint = f"Spans correct, predicted, expected for each type: {totals}."
+        if not totals:
+            hint = "If nothing is there to find and nothing was found, F1 is 0."
+        if abs(scores[first] - right[1 - first]) < 1e-9:
+            hint = list(SWAPPED.values())[first]
+        for says, wrong in mistakes.items():
+            if max(abs(got - value) for got, value in zip(scores, wrong, strict=True)) < 1e-9:
+                hint = says
+        raise Failed(
+            f'"{list(SWAPPED)[first]}" of sentences {when} is wrong.',
+            expected=right[first],
+            got=scores[first],
+            hint=hint,
+        )

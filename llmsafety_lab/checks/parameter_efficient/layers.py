@@ -1,4 +1,4 @@
-"""Exercises 1 to 4: LoRA's update and layer, an adapter, and a prefix."""
+"""Exercises 1 to 3: LoRA's update and layer, and an adapter."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
         Mutant("rank is the width", "len(A)", "A.shape[1]", "number of A's rows"),
         Mutant("weight left out", "weight + ", "", "the update alone"),
         Mutant("turned round", "(B @ A)", "(B @ A).T", "turned round"),
+        Mutant(
+            "in place", "return weight + ", "weight += alpha / len(A) * (B @ A)\n    return weight + 0 * ", "in place"
+        ),
     ),
 )
 def check_merge(answer: Answer, dice: Dice) -> None:
@@ -45,9 +48,14 @@ def check_merge(answer: Answer, dice: Dice) -> None:
             ),
         }
         hint = "W + alpha / rank * B A, where A has `rank` rows."
-        expect_close(
-            answer(weight, A, B, alpha), weight + alpha / rank * update, "The weight", mistakes=mistakes, hint=hint
+        got = answer(weight, A, B, alpha)
+        expect_close(got, weight + alpha / rank * update, "The weight", mistakes=mistakes, hint=hint)
+        expect(
+            not answer.changed, "You changed an argument in place, and the frozen weight is lost: make a new tensor."
         )
+
+
+_CUT_OFF = "Is there a detach(), a no_grad() or a requires_grad_(False)? Only what is frozen is cut off."
 
 
 def _frozen(layer: Instance, name: str) -> None:
@@ -105,6 +113,18 @@ def _parameter(layer: Instance, name: str, shape: tuple[int, int]) -> Tensor:
         Mutant("scale forgotten", "self.alpha / len(self.A) * (", "(", "forgot the scale"),
         Mutant("base forgotten", "super().forward(x) + ", "", "output of the base"),
         Mutant("A not trained", "self.A = nn.Parameter(", "self.A = (", "no nn.Parameter named A"),
+        Mutant("nothing trains", "(x @ self.A.T @ self.B.T)", "(x @ self.A.T @ self.B.T).detach()", "No gradient"),
+        Mutant("A of ones", "torch.randn(rank, inputs)", "torch.ones(rank, inputs)", "drawn at random"),
+        Mutant("A too large", " / math.sqrt(inputs)", "", "standard deviation"),
+        Mutant("A by the rank", "math.sqrt(inputs)", "math.sqrt(rank)", "standard deviation"),
+        Mutant(
+            "merges at every call",
+            "return super().forward(x) + self.alpha / len(self.A) * (x @ self.A.T @ self.B.T)",
+            "self.weight += self.alpha / len(self.A) * (self.B @ self.A).detach()\n"
+            "        return super().forward(x) + 0 * (x @ self.A.T @ self.B.T)",
+            "second call",
+        ),
+        Mutant("merged without the change", "merge(self.weight, self.A, self.B, self.alpha)", "self.weight", "merged"),
     ),
 )
 def check_lora(answer: Answer, dice: Dice) -> None:
@@ -125,11 +145,20 @@ def check_lora(answer: Answer, dice: Dice) -> None:
     expect(not B.any(), "B does not start at zero.", hint=hint)
     mistakes = {"The output of the base is missing: the layer adds to it.": torch.zeros_like(base)}
     expect_close(layer(x), base, "The output of a new layer", hint=hint, mistakes=mistakes)
+    expect(answer.traced, "No gradient flows through the change, so nothing would be trained.", hint=_CUT_OFF)
+    start = answer.new(dice.normal(4, 100), None, 50, alpha).get_parameter("A").std() * math.sqrt(100)
+    expect(float(start) > 1e-6, "A does not start at random: it has to be drawn at random, each number by itself.")
+    expect(
+        0.9 < float(start) < 1.1,
+        "A starts with another standard deviation, here of a layer with 100 inputs and rank 50.",
+        expected="1 / sqrt(in) = 0.1",
+        got=float(start) / 10,
+    )
 
     for with_bias in (True, False):
         layer = answer.new(weight, bias if with_bias else None, rank, alpha)
         A, B = dice.normal(rank, inputs), dice.normal(outputs, rank)
-        layer.load({"weight": weight, "A": A, "B": B} | ({"bias": bias} if with_bias else {}))
+        layer.load(layer.state_dict() | {"A": A, "B": B})
         base = x @ weight.T + (bias if with_bias else 0)
         update = x @ A.T @ B.T
         mistakes = {
@@ -139,9 +168,17 @@ def check_lora(answer: Answer, dice: Dice) -> None:
             "The bias is missing, or is scaled with the update.": x @ weight.T + alpha / rank * update,
         }
         what = "The output after training" + ("" if with_bias else ", of a layer without bias")
-        expect_close(
-            layer(x), base + alpha / rank * update, what, mistakes=mistakes, hint="W x + b + alpha / rank * B A x."
-        )
+        exact, hint = base + alpha / rank * update, "W x + b + alpha / rank * B A x."
+        expect_close(layer(x), exact, what, mistakes=mistakes, hint=hint)
+        hint = "`forward` changes the layer. The base is frozen: compute with it, and leave it as it is."
+        expect_close(layer(x), exact, "The output of a second call", hint=hint)
+        pair, hint = layer.merged(), "`merged` is given. It uses the layer's weights and your `merge`."
+        expect(isinstance(pair, list | tuple) and len(pair) == 2, "`merged` has to return weight and bias.", got=pair)
+        expect_close(pair[0], weight + alpha / rank * B @ A, "The merged weight", hint=hint)
+        if with_bias:
+            expect_close(pair[1], bias, "The merged layer's bias", hint=hint)
+        else:
+            expect(pair[1] is None, "A layer without bias is merged into one without bias.", got=pair[1])
 
 
 @exercise(
@@ -160,6 +197,13 @@ def check_lora(answer: Answer, dice: Dice) -> None:
         Mutant("bias starts anywhere", "nn.init.zeros_(self.up.bias)", "nn.init.ones_(self.up.bias)", "starts at zero"),
         Mutant("nothing between", "gelu(self.down(x))", "self.down(x)", "GELU"),
         Mutant("bend at the end", "self.up(gelu(self.down(x)))", "gelu(self.up(self.down(x)))", "GELU"),
+        Mutant(
+            "both start at zero",
+            "nn.init.zeros_(self.up.weight)",
+            "nn.init.zeros_(self.down.weight)\n        nn.init.zeros_(self.up.weight)",
+            "neither would ever move",
+        ),
+        Mutant("nothing trains", "self.up(gelu(self.down(x)))", "self.up(gelu(self.down(x))).detach()", "No gradient"),
     ),
 )
 def check_adapter(answer: Answer, dice: Dice) -> None:
@@ -180,6 +224,13 @@ def check_adapter(answer: Answer, dice: Dice) -> None:
         mistakes={"There is no way past the bottleneck: add x to what the narrow network makes.": torch.zeros_like(x)},
         hint="A new adapter changes nothing: the weight and the bias of `up` each starts at zero.",
     )
+    expect(answer.traced, "No gradient flows through the detour, so nothing would be trained.", hint=_CUT_OFF)
+    down = adapter.get_parameter("down.weight")
+    expect(
+        bool(down.any()),
+        "`down` starts at zero, too: only `up` does.",
+        hint="With the weights of both at zero, neither would ever move.",
+    )
     adapter.load({name: value.float() for name, value in state.items()})
     x, (down, up, down_bias, up_bias) = x.float().double(), (state[n].float().double() for n in names)
     narrow = x @ down.T + down_bias
@@ -195,68 +246,3 @@ def check_adapter(answer: Answer, dice: Dice) -> None:
     expect_close(
         adapter(x.float()), x + made, "The output", tolerance=1e-4, mistakes=mistakes, hint="x + up(gelu(down(x)))."
     )
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    scores = q @ k.mT / math.sqrt(q.shape[-1])
-    return scores.masked_fill(~mask, -math.inf).softmax(-1) @ v
-
-
-@exercise(
-    "parameter_efficient.prefix",
-    "Keys and values of words that nobody said",
-    points=4,
-    difficulty=3,
-    importance=3,
-    minutes=10,
-    answer="prefix_attention",
-    mutants=(
-        Mutant(
-            "prefix under the causal mask",
-            "torch.cat([causal.new_ones(tokens, prefix), causal], dim=-1)",
-            "causal.new_ones(tokens, prefix + tokens).tril()",
-            "sees all of the prefix",
-        ),
-        Mutant("no mask", "attn_mask=mask", "attn_mask=None", "sees tokens after it"),
-        Mutant("order of keys", "torch.cat([prefix_k, k], dim=-2)", "torch.cat([k, prefix_k], dim=-2)", "same order"),
-        Mutant("prefix hidden", "causal.new_ones(tokens, prefix)", "causal.new_zeros(tokens, prefix)", "no influence"),
-    ),
-)
-def check_prefix(answer: Answer, dice: Dice) -> None:
-    heads, tokens, prefix, width = 2, dice.integer(4, 6), dice.integer(2, 3), dice.integer(3, 5)
-    q, k, v = (
-        dice.normal(heads, tokens, width),
-        dice.normal(heads, tokens, width),
-        dice.normal(heads, tokens, width + 1),
-    )
-    before_k, before_v = dice.normal(heads, prefix, width), dice.normal(heads, prefix, width + 1)
-    causal = torch.ones(tokens, tokens, dtype=torch.bool).tril()
-    seen = torch.ones(tokens, prefix, dtype=torch.bool)
-    mask = torch.cat([seen, causal], -1)
-    keys, values = torch.cat([before_k, k], 1), torch.cat([before_v, v], 1)
-    ids = torch.ones(tokens, prefix + tokens, dtype=torch.bool)
-    mistakes = {
-        "Every token sees all of the prefix. Your causal mask starts at the prefix instead of behind it.": (
-            _attend(q, keys, values, ids.tril())
-        ),
-        "A token sees tokens after it: they need the causal mask, the prefix does not.": _attend(q, keys, values, ids),
-        "Keys and values have to stand in the same order, the prefix first, and the mask too.": (
-            _attend(q, torch.cat([k, before_k], 1), values, mask)
-        ),
-        "Your values stand in another order than your keys: keep the same order, the prefix first.": (
-            _attend(q, keys, torch.cat([v, before_v], 1), mask)
-        ),
-        "The mask has to stand in the same order as the keys, the prefix first.": (
-            _attend(q, keys, values, torch.cat([causal, seen], -1))
-        ),
-        "The prefix has no influence: it is masked out or left out.": _attend(q, k, v, causal),
-        "Prefix and tokens share one softmax: do not add two attentions.": (
-            _attend(q, k, v, causal) + _attend(q, before_k, before_v, seen)
-        ),
-        "The scores have to be divided by the square root of the width.": (
-            _attend(q * math.sqrt(width), keys, values, mask)
-        ),
-    }  # fmt: skip
-    hint = "One softmax over the prefix, which every token sees, and over the tokens up to itself."
-    got = answer(q, k, v, before_k, before_v)
-    expect_close(got, _attend(q, keys, values, mask), "The output", mistakes=mistakes, hint=hint)

@@ -40,6 +40,7 @@ from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
             "    return sensitivity, beta2 * uncertainty + (1 - beta2) * (now - old).abs()\n",
             "new sensitivity",
         ),
+        Mutant("another beta by default", "beta1: float = 0.85", "beta1: float = 0.5", "without betas"),
     ),
 )
 def check_importance(answer: Answer, dice: Dice) -> None:
@@ -79,6 +80,10 @@ def check_importance(answer: Answer, dice: Dice) -> None:
     }
     hint = "beta2 * old + (1 - beta2) * |now - sensitivity|, with the sensitivity that you return."
     expect_close(reply[1], spreads(now, mean(now)), "The uncertainty", mistakes=wrong, hint=hint)
+    beta1 = beta2 = 0.85
+    reply, hint = answer(weight, gradient, old, spread), "Where none are given, both betas are 0.85, as in the stub."
+    expect_close(reply[0], mean(now, beta1), "The sensitivity of a call without betas", hint=hint)
+    expect_close(reply[1], spreads(now, mean(now, beta1)), "The uncertainty of a call without betas", hint=hint)
 
 
 def _largest(scores: list[Tensor], budget: int) -> list[Tensor]:
@@ -87,6 +92,12 @@ def _largest(scores: list[Tensor], budget: int) -> list[Tensor]:
     for _, i, j in ranked:
         kept[i][j] = True
     return kept
+
+
+def _tied(dice: Dice) -> tuple[list[Tensor], int]:
+    """Draw scores of which many are equal, and a budget that keeps only some of the second layer's middle ones."""
+    levels = torch.tensor([[3, 2, 2, 1], [1, 2, 2, 2], [2, 1, 3, 2]], dtype=torch.float64)
+    return [layer[dice.uniform(4).argsort()] for layer in levels], 4 + dice.integer(1, 2)
 
 
 def _each(scores: list[Tensor], budget: int) -> list[Tensor]:
@@ -113,6 +124,18 @@ def _each(scores: list[Tensor], budget: int) -> list[Tensor]:
         Mutant("relative to the layer", "list(scores)", "[s / s.sum() for s in scores]", "relative to their own layer"),
         Mutant("budget given up", "[:budget]", "[budget:]", "keep `budget` triplets, do not give up"),
         Mutant("one too few", "[:budget]", "[: budget - 1]", "as many as the budget"),
+        Mutant(
+            "later of equals", "argsort(descending=True, stable=True)", "argsort(stable=True).flip(0)", "the earlier"
+        ),
+        Mutant(
+            "threshold",
+            "kept[everything.argsort(descending=True, stable=True)[:budget]] = True",
+            "if budget:\n        kept = everything >= everything.sort(descending=True).values[budget - 1]",
+            "a threshold keeps all",
+        ),
+        Mutant("numbers for booleans", "dtype=torch.bool, ", "", "not boolean"),
+        Mutant("any budget", "if not 0 <= budget <= len(everything):", "if False:", "is a ValueError"),
+        Mutant("another error", "raise ValueError(", "raise AssertionError(", "is a ValueError"),
     ),
 )
 def check_allocate(answer: Answer, dice: Dice) -> None:
@@ -135,9 +158,18 @@ def check_allocate(answer: Answer, dice: Dice) -> None:
             and 2 * budget != triplets
         ):
             break
-    for left in (budget, 0, triplets):
-        reply = answer(scores, left)
-        shapes = [len(layer) for layer in scores]
+    tied, cut = _tied(dice)
+    latest = [kept.flip(0) for kept in _largest([layer.flip(0) for layer in tied[::-1]], cut)][::-1]
+    ties = {"Of equal scores the earlier one is kept: an earlier layer's, or an earlier one of the same layer.": latest}
+    threshold = "Where the budget ends among equal scores, the earlier ones are kept; a threshold keeps all of them."
+    for given, left, mistakes, counting in (
+        (scores, budget, wrong, hint),
+        (scores, 0, {}, hint),
+        (scores, triplets, {}, hint),
+        (tied, cut, ties, threshold),
+    ):
+        reply = answer(given, left)
+        shapes = [len(layer) for layer in given]
         fits = isinstance(reply, list | tuple) and [getattr(kept, "shape", None) for kept in reply] == [
             (n,) for n in shapes
         ]
@@ -147,19 +179,38 @@ def check_allocate(answer: Answer, dice: Dice) -> None:
             expected=shapes,
             got=reply,
         )
-        got = torch.cat([kept.bool() for kept in reply])
-        right = torch.cat(_largest(scores, left))
+        types = {str(kept.dtype) for kept in reply}
+        expect(
+            types == {"torch.bool"},
+            "The tensors are not boolean: True where a triplet is kept.",
+            expected="torch.bool",
+            got=", ".join(sorted(types)),
+        )
+        got, right = torch.cat(list(reply)), torch.cat(_largest(given, left))
         if torch.equal(got, right):
             continue
-        said = next(
-            (says for says, kept in wrong.items() if left == budget and torch.equal(torch.cat(kept), got)), hint
-        )
+        said = next((says for says, kept in mistakes.items() if torch.equal(torch.cat(kept), got)), "")
         count = int(got.sum())
         expect(
-            count == left or said != hint,
+            count == left or bool(said),
             f"With a budget of {left}, {count} triplets are kept, not as many as the budget.",
             expected=left,
             got=count,
-            hint=hint,
+            hint=counting,
         )
-        raise Failed("Other triplets should be kept.", expected=right.int().tolist(), got=got.int().tolist(), hint=said)
+        raise Failed(
+            "Other triplets should be kept.", expected=right.int().tolist(), got=got.int().tolist(), hint=said or hint
+        )
+    for left in (-1, triplets + 1):
+        try:
+            answer(scores, left)
+        except Failed as failed:
+            said = failed.message
+        else:
+            said = "no error"
+        expect(
+            "ValueError" in said,
+            f"A budget of {left} for {triplets} triplets is a ValueError: raise it.",
+            expected="ValueError",
+            got=said,
+        )

@@ -2,6 +2,7 @@
 
 from llmsafety_lab.checks.pretraining import causal  # isort: skip
 from llmsafety_lab.checks.pretraining import masking  # isort: skip
+from llmsafety_lab.checks.pretraining import sentences  # isort: skip
 from llmsafety_lab.checks.pretraining import steps  # isort: skip
 
-__all__ = ["causal", "masking", "steps"]
+__all__ = ["causal", "masking", "sentences", "steps"]

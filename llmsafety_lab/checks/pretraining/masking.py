@@ -1,8 +1,7 @@
-"""Exercises 4 and 5: masked tokens and pairs of sentences, by what may never happen and by chi-square."""
+"""Exercise 4: masked tokens, by what may never happen and by chi-square."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from llmsafety_lab.course.answer import Answer
@@ -57,16 +56,32 @@ def unlikely(seen: list[int], expected: list[float]) -> bool:
         ),
         Mutant("rate ignored", "< rate)", "< 0.15)", "rate"),
         Mutant("seed ignored", "manual_seed(seed)", "manual_seed(0)", "seed"),
+        Mutant("mask not used", "(fate < 0.8), mask, ids", "(fate < 0.8), vocabulary, ids", "the argument mask"),
+        Mutant("first id never drawn", "torch.randint(vocabulary,", "torch.randint(1, vocabulary,", "evenly"),
+        Mutant("last id never drawn", "torch.randint(vocabulary,", "torch.randint(vocabulary - 1,", "evenly"),
+        Mutant("one id too many", "torch.randint(vocabulary,", "torch.randint(vocabulary + 1,", "outside"),
+        Mutant(
+            "two special ids",
+            "~torch.isin(ids, special)",
+            "(ids != special[0]) & (ids != special[1])",
+            "special tokens are chosen",
+        ),
+        Mutant("thresholds of one rate", "fate < 0.8", "fate < 0.12 / rate", "at a rate of 1.0"),
+        Mutant("in place", "return inputs, labels", "return ids.copy_(inputs), labels", "in place"),
+        Mutant("floats", "return inputs, labels", "return inputs.float(), labels", "no integers"),
+        Mutant("swapped", "return inputs, labels", "return labels, inputs", "the other way round"),
     ),
 )
 def check_mask(answer: Answer, dice: Dice) -> None:
+    import torch
+
     vocabulary = dice.integer(24, 30)
-    mask, special = vocabulary, dice.integers(0, 1, 2) + dice.integer(3, 20)
-    special[1] = special[0] + 1
+    mask, special = vocabulary + dice.integer(1, 9), dice.integer(3, 18) + torch.arange(3)
     ids = dice.integers(0, vocabulary - 1, 60, 150)
     seed = dice.integer(0, 10**6)
     inputs, labels = _both(answer(ids, special, mask, vocabulary, seed), ids)
-    chosen = _chosen(ids, inputs, labels, special, mask)
+    changed = answer.changed
+    chosen = _chosen(ids, inputs, labels, special, 0.15)
     expect(
         float(chosen.any(0).double().mean()) > 0.5,
         "The same positions are chosen in each text.",
@@ -74,7 +89,8 @@ def check_mask(answer: Answer, dice: Dice) -> None:
         got=f"{int(chosen.any(0).sum())} of {ids.shape[1]} positions are ever chosen",
         hint="Draw random numbers of the shape of ids, not one row for all.",
     )
-    _rates(ids, inputs, chosen, special, mask, vocabulary)
+    _rates(ids, inputs, chosen, special, mask, vocabulary, 0.15)
+    expect(not changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
     again, other = (_both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
     expect(
         bool((again[0] == inputs).all() and (again[1] == labels).all()),
@@ -82,30 +98,38 @@ def check_mask(answer: Answer, dice: Dice) -> None:
         hint="Draw from torch.Generator().manual_seed(seed).",
     )
     expect(not bool((other[1] == labels).all()), "Two seeds give the same mask: the seed is not used.")
-    half = _both(answer(ids, special, mask, vocabulary, seed, 0.5), ids)[1] != -100
-    share = float(half.sum() / ((ids != special[0]) & (ids != special[1])).sum())
-    expect(abs(share - 0.5) < 0.05, "With a rate of 0.5 half of the tokens are chosen.", expected=0.5, got=share)
+    nothing = special[:0]
+    inputs, labels = _both(answer(ids, nothing, mask, vocabulary, seed, 1.0), ids)
+    _rates(ids, inputs, _chosen(ids, inputs, labels, nothing, 1.0), nothing, mask, vocabulary, 1.0)
 
 
 def _both(reply: Any, ids: Any) -> tuple[Any, Any]:
     if not isinstance(reply, list | tuple) or len(reply) != 2:
         raise Failed("Two tensors are asked for.", expected="(inputs, labels)", got=type(reply).__name__)
-    inputs, labels = reply
-    return expect_tensor(inputs, ids.shape, "inputs").long(), expect_tensor(labels, ids.shape, "labels").long()
+    for part, name in zip(reply, ("inputs", "labels"), strict=True):
+        expect_tensor(part, ids.shape, name)
+        expect(not part.is_floating_point(), f"{name} holds no integers.", expected=ids.dtype, got=part.dtype)
+    return reply[0].long(), reply[1].long()
 
 
-def _chosen(ids: Any, inputs: Any, labels: Any, special: Any, mask: int) -> Any:
+def _chosen(ids: Any, inputs: Any, labels: Any, special: Any, rate: float) -> Any:
     import torch
 
     chosen = labels != -100
     expect(
-        bool(chosen.any()), "Nothing is chosen: all labels are -100.", hint="15% of the tokens keep their id as label."
+        not bool((inputs == -100).any()),
+        "The inputs hold -100, which is no token.",
+        hint="Return (inputs, labels), not the other way round; -100 belongs into the labels.",
     )
     expect(
-        float(chosen.double().mean()) < 0.9,
+        bool(chosen.any()), "Nothing is chosen: all labels are -100.", hint="15% of the tokens keep their id as label."
+    )
+    share = float(chosen.double().mean())
+    expect(
+        share <= max(0.9, rate),
         "The loss would be on unmasked tokens, too: nearly every position has a label.",
         expected="-100 where a token was not chosen",
-        got=f"labels at {float(chosen.double().mean()):.0%} of the positions",
+        got=f"labels at {share:.0%} of the positions",
         hint="At an unmasked position the answer is in plain sight, so the model would learn to copy.",
     )
     expect(
@@ -117,7 +141,7 @@ def _chosen(ids: Any, inputs: Any, labels: Any, special: Any, mask: int) -> Any:
     expect(
         not bool(hit.any()),
         f"{int(hit.sum())} special tokens are chosen.",
-        expected="[CLS], [SEP] and padding are never chosen",
+        expected="[CLS], [SEP] and padding, the ids in special, are never chosen",
         hint="They are no text: exclude them before you draw, or from what was drawn.",
     )
     wrong = chosen & (labels != ids)
@@ -132,23 +156,27 @@ def _chosen(ids: Any, inputs: Any, labels: Any, special: Any, mask: int) -> Any:
     return chosen
 
 
-def _rates(ids: Any, inputs: Any, chosen: Any, special: Any, mask: int, vocabulary: int) -> None:
+def _rates(ids: Any, inputs: Any, chosen: Any, special: Any, mask: int, vocabulary: int, rate: float) -> None:
     import torch
 
-    ordinary = int((~torch.isin(ids, special)).sum())
     count = int(chosen.sum())
+    share = count / int((~torch.isin(ids, special)).sum())
     expect(
-        not unlikely([count, ordinary - count], [0.15, 0.85]),
-        "The share of chosen tokens is not the rate, 0.15.",
-        expected=0.15,
-        got=count / ordinary,
+        abs(share - rate) < 0.02,
+        f"The share of chosen tokens is not the rate, {rate}.",
+        expected=rate,
+        got=share,
         hint="Each ordinary token is chosen with the chance rate.",
     )
     hidden = int((inputs[chosen] == mask).sum())
     same = int((inputs[chosen] == ids[chosen]).sum())
     shares = [hidden / count, 1 - (hidden + same) / count, same / count]
     names = f"{shares[0]:.0%} masked, {shares[1]:.0%} another token, {shares[2]:.0%} as it was"
-    if shares[0] > 0.99:
+    if hidden == 0:
+        hint = "No input is the id of the argument mask, which need not be the number behind the vocabulary."
+    elif rate == 1:
+        hint = "Whether a token is chosen is one draw and what becomes of it another: 80, 10 and 10% at any rate."
+    elif shares[0] > 0.99:
         hint = "All chosen tokens become the mask. The model would then never see a chosen token that looks like text."
     elif max(shares) != shares[0]:
         hint = "The 80% are swapped: 80% become the mask, 10% a random token, 10% stay."
@@ -160,7 +188,7 @@ def _rates(ids: Any, inputs: Any, chosen: Any, special: Any, mask: int, vocabula
     expected = [0.8, 0.1 * (1 - drawn_same), 0.1 * (1 + drawn_same)]
     expect(
         not unlikely([hidden, count - hidden - same, same], expected),
-        "What becomes of the chosen tokens is wrong.",
+        f"What becomes of the chosen tokens is wrong, at a rate of {rate}.",
         expected="80% masked, 10% random, 10% as it was",
         got=names,
         hint=hint,
@@ -173,92 +201,15 @@ def _rates(ids: Any, inputs: Any, chosen: Any, special: Any, mask: int, vocabula
         int(drawn[vocabulary]) == 0 and int(inputs.min()) >= 0,
         "A random token is outside the vocabulary.",
         expected=f"ids from 0 to {vocabulary - 1}",
+        got=inputs[changed].unique(),
+        hint="torch.randint(vocabulary, ids.shape, generator=...) ends before vocabulary.",
     )
     even = [float(lost.sum() - there) for there in lost[:vocabulary]]
+    seen = drawn[:vocabulary].tolist()
     expect(
-        not unlikely(drawn[:vocabulary].tolist(), even),
+        not unlikely(seen, even) and (rate < 1 or min(seen) > 0),
         "The random tokens are not drawn evenly from the vocabulary.",
         expected="each id from 0 to vocabulary - 1 with the same chance",
-        got=f"{drawn[:vocabulary].tolist()} times each",
+        got=f"{seen} times each",
         hint="torch.randint(vocabulary, ids.shape, generator=...).",
     )
-
-
-@exercise(
-    "pretraining.pairs",
-    "Next sentence or not",
-    points=3,
-    difficulty=2,
-    importance=2,
-    minutes=10,
-    answer="sentence_pairs",
-    mutants=(
-        Mutant("strangers from the same document", " if i != number", "", "its own document"),
-        Mutant("always the next", "if rng.random() < 0.5:", "if rng.random() < 2:", "half"),
-        Mutant("labels swapped", "follows, True", "follows, False", "label"),
-        Mutant(
-            "skips every other sentence",
-            "pairwise(document):",
-            "zip(document[::2], document[1::2], strict=False):",
-            "each sentence",
-        ),
-        Mutant("always the first stranger", "others[rng.integers(len(others))]", "others[0]", "evenly"),
-    ),
-)
-def check_pairs(answer: Answer, dice: Dice) -> None:
-    names = dice.integer(100, 900)
-    sizes = [300, 5, 1, 6, 300]
-    documents = [[f"{names + d} says line {s}." for s in range(size)] for d, size in enumerate(sizes)]
-    place = {sentence: (d, s) for d, document in enumerate(documents) for s, sentence in enumerate(document)}
-    seed = dice.integer(0, 10**6)
-    reply = answer(documents, seed)
-    expect(isinstance(reply, list | tuple) and all(len(pair) == 3 for pair in reply), "A list of triples is asked for.")
-    pairs = [tuple(pair) for pair in reply]
-    expect(
-        all(first in place and second in place for first, second, _ in pairs),
-        "A sentence of yours is in no document.",
-        expected="(first, second, follows)",
-    )
-    firsts = Counter(first for first, _, _ in pairs)
-    expected = Counter(sentence for document in documents for sentence in document[:-1])
-    expect(
-        firsts == expected,
-        "Not each sentence is a first sentence once (but the last of a document, which nothing follows).",
-        expected=f"{expected.total()} pairs",
-        got=f"{len(pairs)} pairs of {len(firsts)} first sentences",
-    )
-    true = 0
-    drawn: Counter[int] = Counter()
-    for first, second, follows in pairs:
-        (d, s), (e, t) = place[first], place[second]
-        is_next = (e, t) == (d, s + 1)
-        expect(
-            bool(follows) == is_next,
-            f"The label of a pair is wrong: {first!r} and {second!r}.",
-            expected=is_next,
-            got=follows,
-            hint="True where the second follows the first in its document, False for a stranger.",
-        ) if is_next or e != d else None
-        expect(
-            is_next or e != d,
-            f"A stranger comes from its own document: {first!r} and {second!r}.",
-            expected="a sentence of another document",
-            hint="From its own document it might even be the sentence that follows.",
-        )
-        true += is_next
-        if not is_next and d == 0:
-            drawn[e] += 1
-    expect(
-        not unlikely([true, len(pairs) - true], [0.5, 0.5]),
-        "About half of the pairs should follow, by a coin for each.",
-        expected=0.5,
-        got=true / len(pairs),
-    )
-    expect(
-        not unlikely([drawn[1] + drawn[2] + drawn[3], drawn[4]], [12, 300]),
-        "The strangers are not drawn evenly from the sentences of all other documents.",
-        expected="each sentence with the same chance, so a long document gives more",
-        got=f"{dict(drawn)} by document",
-    )
-    same = answer(documents, seed)
-    expect([tuple(pair) for pair in same] == pairs, "Two calls with the same seed differ.")

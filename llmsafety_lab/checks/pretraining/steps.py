@@ -16,11 +16,18 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
     importance=2,
     minutes=14,
     answer="orthogonalise",
-    forbid=("torch.linalg.svd", "torch.svd", "torch.linalg.qr", "torch.linalg.eigh", "torch.optim.Muon"),
+    forbid=(
+        *(f"torch.linalg.{name}" for name in ("svd", "qr", "eig", "eigh")),
+        *(f"numpy.linalg.{name}" for name in ("svd", "qr", "eig", "eigh")),
+        *(f"scipy.linalg.{name}" for name in ("svd", "qr", "eig", "eigh", "polar", "sqrtm")),
+        *(f"torch.{name}" for name in ("svd", "qr", "svd_lowrank", "pca_lowrank", "optim.Muon")),
+        *(f"aten::{name}" for name in ("_linalg_svd", "_linalg_eigh", "linalg_eig", "linalg_qr")),
+    ),
     mutants=(
         Mutant("not normalised", " / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)", "", "divide"),
         Mutant("one norm for the stack", "matrices.norm(dim=(1, 2), keepdim=True)", "matrices.norm()", "its own norm"),
         Mutant("one step", "for _ in range(steps):", "for _ in range(1):", "steps"),
+        Mutant("five steps", "for _ in range(steps):", "for _ in range(5):", "takes five"),
         Mutant("coefficients swapped", "a, b, c = QUINTIC", "a, c, b = QUINTIC", "order"),
         Mutant("wrong side", "square = x @ x.mT", "square = x.mT @ x", "stopped with"),
     ),
@@ -52,6 +59,9 @@ def check_orthogonalise(answer: Answer, dice: Dice) -> None:
                 polynomial(values / matrices.norm(), steps)
             ),
             "The number of steps is an argument: repeat as often as it says.": lifted(polynomial(values / own, 1)),
+            "The number of steps is an argument: yours takes five, whatever it says.": lifted(
+                polynomial(values / own, 5)
+            ),
             "The coefficients are in the wrong order: b belongs to (XX')X, c to (XX')(XX')X.": lifted(
                 polynomial(values / own, steps, (a, c, b))
             ),

@@ -1,4 +1,4 @@
-"""Exercises 4 to 6: TRADES, the direction of VAT, and the accuracy that is reported."""
+"""Exercises 4 and 5: TRADES, and the direction of VAT."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab.checks.robust_training.losses import begin, draw, into, logits, scalar, slope, unit
+from llmsafety_lab.checks.robust_training.losses import Case, begin, draw, into, logits, reach, scalar, slope, unit
 from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect_close, expect_tensor
+from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect_close, expect_tensor
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:
@@ -53,25 +53,57 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
             "wrong term",
         ),
         Mutant("pushes apart", "+ beta * divergence", "- beta * divergence", "rewards"),
+        Mutant("climbs in train mode", "with evaluating(model):", "if True:", "train mode while"),
+        Mutant(
+            "held in evaluation mode",
+            "    clean = logits_of(model, embeddings)",
+            "    model['training'] = False\n    clean = logits_of(model, embeddings)",
+            "loss in evaluation mode",
+        ),
+        Mutant(
+            "climbs on the other divergence",
+            "divergence(fixed, logits_of(model, x + d))",
+            "divergence(logits_of(model, x + d), fixed)",
+            "climb was on the divergence turned round",
+        ),
+        Mutant("always under infinity", "start, eps, norm, steps", "start, eps, math.inf, steps", "under 2"),
+        Mutant("three steps", "start, eps, norm, steps", "start, eps, norm, 3", "the loss"),
     ),
 )
 def check_trades(answer: Answer, dice: Dice) -> None:
-    for _ in range(50):
-        model, x, labels, mask = draw(dice, False)
-        eps, beta, steps = 0.3 * (1 + float(dice.uniform(1))), float(dice.integer(2, 5)), 3
+    for norm, when in ((math.inf, "under infinity"), (2, "under 2")):
+        for training in (False, True):
+            mode = "in train mode" if training else "in evaluation mode"
+            _check_trades(answer, dice, norm, training, f"{when}, of a model {mode},")
+
+
+def _climb(case: Case, eps: float, norm: float, steps: int, step: float, start: Tensor, on: str) -> Tensor:
+    """Return where the climb on the divergence ends, or that of a slip."""
+    model, x, labels, mask = case
+    fixed, delta = logits(model, x, on == "train"), start
+    for _ in range(steps):
+        at = delta.clone().requires_grad_()
+        z = logits(model, x + at, on == "train")
+        value = cross_entropy(z, labels, reduction="none") if on == "label" else _kl(fixed, z)
+        value = _kl(z, fixed) if on == "reversed" else value
+        delta = into(delta + step * unit(slope(value.sum(), at, mask), norm), eps, norm)
+    return delta
+
+
+def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when: str) -> None:
+    slips = ["label", "reversed"] + ["train"] * training
+    for _ in range(300):
+        case = model, x, labels, mask = draw(dice, training)
+        eps = (0.3 if norm == math.inf else 1.2) * (1 + float(dice.uniform(1)))
+        beta, steps = float(dice.integer(2, 5)), 2 * dice.integer(1, 2)
         start = begin(dice, x, mask, eps)
-        fixed = logits(model, x)
-        ends = {}
-        for on in ("divergence", "label"):
-            delta = start
-            for _ in range(steps):
-                at = delta.clone().requires_grad_()
-                z = logits(model, x + at)
-                value = cross_entropy(z, labels, reduction="sum") if on == "label" else _kl(fixed, z).sum()
-                delta = into(delta + 0.6 * eps * unit(slope(value, at, mask), math.inf), eps, math.inf)
-            ends[on] = logits(model, x + delta)
+        fixed = logits(model, x, training)
+        ends = {
+            on: logits(model, x + _climb(case, eps, norm, steps, 0.6 * eps, start, on), training)
+            for on in ("divergence", *slips)
+        }
         ce, kl = cross_entropy(fixed, labels), {on: _kl(fixed, z) for on, z in ends.items()}
-        if abs(float((kl["label"] - kl["divergence"]).mean())) > 1e-3:
+        if all(abs(float((kl[slip] - kl["divergence"]).mean())) > 1e-3 for slip in slips):
             break
     term = kl["divergence"].mean()
     mistakes = {
@@ -79,6 +111,9 @@ def check_trades(answer: Answer, dice: Dice) -> None:
         "other is measured against, so it comes first.": ce + beta * _kl(ends["divergence"], fixed).mean(),
         "The climb was on the label's loss. TRADES looks for the point where the prediction changes most, right or "
         "wrong.": ce + beta * kl["label"].mean(),
+        "The climb was on the divergence turned round: the clean prediction comes first there, too.": (
+            ce + beta * kl["reversed"].mean()
+        ),
         "This is the sum over the batch of the divergences: take the mean, as in the cross-entropy.": (
             ce + beta * kl["divergence"].sum()
         ),
@@ -92,21 +127,35 @@ def check_trades(answer: Answer, dice: Dice) -> None:
             cross_entropy(ends["divergence"], labels) + beta * term
         ),
     }
-    asked: dict[str, Any] = {
-        "eps": eps,
-        "norm": math.inf,
-        "steps": steps,
-        "step": 0.6 * eps,
-        "start": start,
-        "beta": beta,
-    }
-    got = scalar(answer(model, x, labels, mask, **asked), "The loss")
-    other = scalar(answer(model, x, labels, mask, **asked | {"start": -start}), "The loss")
+    if training:
+        delta = _climb(case, eps, norm, steps, 0.6 * eps, start, "divergence")
+        calm = logits(model, x)
+        mistakes |= {
+            "The model was left in train mode while you climbed. Climb inside of `with evaluating(model)`.": (
+                ce + beta * kl["train"].mean()
+            ),
+            "This is the loss in evaluation mode: after the climb, training goes on in the mode that it was in.": (
+                cross_entropy(calm, labels) + beta * _kl(calm, logits(model, x + delta)).mean()
+            ),
+        }
+    asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.6 * eps, "start": start, "beta": beta}
+    got = scalar(answer(model, x, labels, mask, **asked), f"The loss {when}")
+    other = scalar(answer(model, x, labels, mask, **asked | {"start": -start}), f"The loss {when}")
     ignored = bool((got - other).abs() < 1e-12)
     hint = (
         "It does not depend on `start`. At the clean point the divergence is 0 and its gradient vanishes: use `start`."
     )
-    expect_close(got, ce + beta * term, "The loss", mistakes=mistakes, hint=hint if ignored else "")
+    expect_close(
+        got, ce + beta * term, f"The loss {when}", tolerance=1e-5, mistakes=mistakes, hint=hint if ignored else ""
+    )
+    reach(answer)
+    every = (model, x, labels, torch.ones_like(mask))
+    free = logits(model, x + _climb(every, eps, norm, steps, 2.5 * eps / steps, start, "divergence"), training)
+    got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when} without mask and step")
+    hint = "Where no `step` is given, its size is 2.5 * eps / steps."
+    expect_close(
+        got, ce + beta * _kl(fixed, free).mean(), f"The loss {when} without mask and step", tolerance=1e-5, hint=hint
+    )
 
 
 @exercise(
@@ -128,129 +177,77 @@ def check_trades(answer: Answer, dice: Dice) -> None:
         Mutant("no normalisation", "d = steepest(masked(gradient, mask), 2)", "d = masked(gradient, mask)", "length 1"),
         Mutant("padding perturbed", "d = steepest(masked(gradient, mask), 2)", "d = steepest(gradient, 2)", "padding"),
         Mutant("one iteration for all", "range(iterations)", "range(1)", "one iteration"),
+        Mutant("in train mode", "with evaluating(model):", "if True:", "train mode"),
+        Mutant("another xi", "x + xi * d", "x + 1e-2 * d", "another `xi`"),
+        Mutant("mask demanded", "masked(gradient, mask)", "gradient * mask[..., None]", "None"),
         Mutant(
             "downhill", "d = steepest(masked(gradient, mask), 2)", "d = -steepest(masked(gradient, mask), 2)", "sign"
         ),
     ),
 )
 def check_direction(answer: Answer, dice: Dice) -> None:
-    model, x, _, mask = draw(dice, False)
-    model["second"] = model["second"] / 3
-    fixed, xi = logits(model, x), 1e-2
-    start = begin(dice, x, mask, 2.0)
+    for iterations, training, masked in ((1, False, True), (3, True, True), (2, True, False)):
+        for _ in range(300):
+            model, x, _, mask = draw(dice, training)
+            model["first"] = model["first"] / 2
+            mask = mask if masked else torch.ones_like(mask)
+            xi, start = 0.4 + 0.1 * dice.integer(0, 2), begin(dice, x, mask, 2.0)
+            if min(_lengths(model, x, mask, xi, start, iterations)) > 0.005:
+                break
+        _check_direction(answer, (model, x, mask if masked else None, iterations, xi, start))
 
-    def once(d: Tensor, where: Tensor = mask) -> Tensor:
-        at = d.clone().requires_grad_()
-        return slope(_kl(fixed, logits(model, x + xi * at)).sum(), at, where)
 
-    def turned(times: int, sign: int = 1, where: Tensor = mask) -> Tensor:
+def _once(model: dict[str, Any], x: Tensor, mask: Tensor, xi: float, d: Tensor, training: bool = False) -> Tensor:
+    """Return the masked gradient by the direction of the divergence at x + xi d."""
+    at = d.clone().requires_grad_()
+    value = _kl(logits(model, x, training), logits(model, x + xi * at, training)).sum()
+    return slope(value, at, mask)
+
+
+def _lengths(model: dict[str, Any], x: Tensor, mask: Tensor, xi: float, d: Tensor, iterations: int) -> list[float]:
+    """Return the smallest length of each iteration's gradients: long ones bear `length + 1e-8` in a denominator."""
+    found = []
+    for _ in range(iterations):
+        gradient = _once(model, x, mask, xi, d)
+        d = unit(gradient, 2)
+        found.append(float(gradient.flatten(1).norm(dim=1).min()))
+    return found
+
+
+def _check_direction(answer: Answer, asked: tuple[Any, ...]) -> None:
+    model, x, mask, iterations, xi, start = asked
+    every = torch.ones(x.shape[:2], dtype=torch.bool)
+    real = every if mask is None else mask
+
+    def turned(times: int, sign: int = 1, where: Tensor = real, by: float = xi, training: bool = False) -> Tensor:
         d = start
         for _ in range(times):
-            d = sign * unit(once(d, where), 2)
+            d = sign * unit(_once(model, x, where, by, d, training), 2)
         return d
 
-    for iterations in (1, 3):
-        exact, last = turned(iterations), once(turned(iterations - 1))
-        raw = start
-        for _ in range(iterations):
-            raw = once(raw)
-        token = start
-        for _ in range(iterations):
-            token = torch.nn.functional.normalize(once(token), dim=-1)
-        mistakes = {
-            "You divided each token by its own length: the length is over all of an example's tokens.": token,
-            "The direction has to have length 1, for each example, after every iteration.": raw,
-            "The direction has to have length 1, for each example.": last,
-            "Padding has a part in it: mask the gradient before you divide by its length.": (
-                turned(iterations, where=torch.ones_like(mask))
-            ),
-            "Its sign is wrong in each iteration.": turned(iterations, -1),
-            "This is the result of one iteration: each begins with the direction that the one before found.": turned(1),
-            "This is the perturbation xi d: return the direction.": xi * exact,
-        }
-        if iterations == 1:
-            mistakes.pop(
-                "This is the result of one iteration: each begins with the direction that the one before found."
-            )
-        got = expect_tensor(answer(model, x, mask, iterations, xi, start), x.shape, "The direction")
-        hint = "At the clean point the divergence has its minimum, and its gradient is 0: ask at x + xi d."
-        flat = not bool(got.nan_to_num().any())
-        what = f"The direction after {iterations} iteration{'s' * (iterations > 1)}"
-        expect_close(got, exact, what, mistakes={} if flat else mistakes, hint=hint if flat else "")
-
-
-_Z = 1.959964
-
-
-def _wilson(count: int, of: int) -> list[float]:
-    """Return the share and the two p at which it lies 1.96 standard errors away: the roots of Wilson's equation."""
-    share = count / of
-    a, b, c = 1 + _Z**2 / of, -(2 * share + _Z**2 / of), share**2
-    root = math.sqrt(max(0.0, b * b - 4 * a * c))
-    return [share, (-b - root) / (2 * a), (-b + root) / (2 * a)]
-
-
-@exercise(
-    "robust_training.report",
-    "What is left standing",
-    points=2,
-    difficulty=2,
-    importance=5,
-    minutes=6,
-    answer="robust_accuracy",
-    mutants=(
-        Mutant("mean of the attacks", "held &= predicted == labels", "held |= predicted == labels", "every attack"),
-        Mutant("clean forgotten", "held = clean == labels", "held = labels == labels", "without any attack"),
-        Mutant("among those that were right", "len(labels)", "int((clean == labels).sum())", "all texts"),
-        Mutant(
-            "last attack wins",
-            "held &= predicted == labels",
-            "held = (clean == labels) & (predicted == labels)",
-            "last attack",
+    exact, last = turned(iterations), _once(model, x, real, xi, turned(iterations - 1))
+    raw = token = start
+    for _ in range(iterations):
+        raw = _once(model, x, real, xi, raw)
+        token = torch.nn.functional.normalize(_once(model, x, real, xi, token), dim=-1)
+    mistakes = {
+        "You divided each token by its own length: the length is over all of an example's tokens.": token,
+        "The direction has to have length 1, for each example, after every iteration.": raw,
+        "The direction has to have length 1, for each example.": last,
+        "Padding has a part in it: mask the gradient before you divide by its length.": turned(iterations, where=every),
+        "Its sign is wrong in each iteration.": turned(iterations, -1),
+        "This is the perturbation xi d: return the direction.": xi * exact,
+        "This is another `xi`: use the one that is given.": turned(iterations, by=1e-2),
+        "The model was left in train mode: compute inside of `with evaluating(model)`.": (
+            turned(iterations, training=True)
         ),
-    ),
-)
-def check_report(answer: Answer, dice: Dice) -> None:
-    for _ in range(1_000):
-        of = dice.integer(20, 30)
-        labels = dice.integers(0, 1, of)
-        flipped = [dice.uniform(of) < share for share in (0.3, 0.3, 0.3, 0.2)]
-        clean, *attacked = [torch.where(flip, 1 - labels, labels) for flip in flipped]
-        right = clean == labels
-        holds = [predicted == labels for predicted in attacked]
-        every = right & holds[0] & holds[1] & holds[2]
-        counts = {
-            "A text that fell to one attack counts as lost, whatever the others did to it: it has to hold under every "
-            "attack.": int((right & (holds[0] | holds[1] | holds[2])).sum()),
-            "It has to hold under every attack, and as it is.": int((right | holds[0] | holds[1] | holds[2]).sum()),
-            "A text has to be right without any attack, too: doing nothing is within the budget.": (
-                int((holds[0] & holds[1] & holds[2]).sum())
-            ),
-            "Only the last attack was counted.": int((right & holds[2]).sum()),
-            "This counts texts whose answer stayed the same, wrong ones among them.": (
-                int(((clean == attacked[0]) & (clean == attacked[1]) & (clean == attacked[2])).sum())
-            ),
-            "This is the share that fell.": of - int(every.sum()),
-        }
-        if len({int(every.sum()), *counts.values()}) == len(counts) + 1 and every.any():
-            break
-    mistakes = {words: torch.tensor(_wilson(count, of), dtype=torch.float64) for words, count in counts.items()}
-    average = int(sum((right & held).sum() for held in holds)) / 3 / of
-    amongst = _wilson(int(every.sum()), int(right.sum()))
-    mistakes[
-        "The denominator is all texts: robust accuracy is compared with clean accuracy, which counts them all."
-    ] = torch.tensor(amongst, dtype=torch.float64)
-    reply = answer(labels, clean, attacked)
-    numbers = isinstance(reply, tuple | list) and len(reply) == 3 and all(type(x) in (int, float) for x in reply)
-    if not numbers:
-        kind = "None: is there a return statement?" if reply is None else f"{reply!r}"[:200]
-        raise Failed("The answer is not three numbers.", expected="(share, low, high), plain numbers", got=kind)
-    got = torch.tensor([float(x) for x in reply], dtype=torch.float64)
-    hint = ""
-    if abs(float(got[0]) - average) < 1e-9:
-        hint = (
-            "This is the mean over the attacks: an attacker takes for each text the one that works, so it has to hold "
-        )
-        hint += "under every attack."
-    exact = torch.tensor(_wilson(int(every.sum()), of), dtype=torch.float64)
-    expect_close(got, exact, "The share and its interval", tolerance=1e-5, mistakes=mistakes, hint=hint)
+    }
+    if iterations > 1:
+        once = "This is the result of one iteration: each begins with the direction that the one before found."
+        mistakes[once] = turned(1)
+    got = expect_tensor(answer(*asked), x.shape, "The direction")
+    hint = "At the clean point the divergence has its minimum, and its gradient is 0: ask at x + xi d."
+    flat = not bool(got.nan_to_num().any())
+    mode = "in train mode" if model["training"] else "in evaluation mode"
+    what = f"The direction after {iterations} iteration{'s' * (iterations > 1)}, of a model {mode},"
+    expect_close(got, exact, what, tolerance=1e-5, mistakes={} if flat else mistakes, hint=hint if flat else "")

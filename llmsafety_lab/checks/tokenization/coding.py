@@ -6,12 +6,22 @@ import codecs
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from llmsafety_lab.checks.tokenization.pairs import BYTES, Pair, draw_words, join, pick, rule, sequence, train
+from llmsafety_lab.checks.tokenization.pairs import BYTES, LIBRARIES, Pair, join, join_from_right, pick, sequence
+from llmsafety_lab.checks.tokenization.training import Join, draw_words, rule, train
 from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect
 
 
-def _encode(word: bytes, ranks: Mapping[bytes, int], choose: Callable[[list[tuple[int, Pair]]], Pair]) -> list[int]:
+def _first_learnt(pairs: list[tuple[int, Pair]]) -> Pair:
+    return min(pairs)[1]
+
+
+def _encode(
+    word: bytes,
+    ranks: Mapping[bytes, int],
+    choose: Callable[[list[tuple[int, Pair]]], Pair] = _first_learnt,
+    join: Join = join,
+) -> list[int]:
     parts = [bytes([byte]) for byte in word]
     while True:
         pairs = [(ranks[a + b], (a, b)) for a, b in pairwise(parts) if a + b in ranks]
@@ -40,6 +50,8 @@ def _wrong_encodings(word: bytes, ranks: Mapping[bytes, int]) -> dict[str, list[
         "You merged the pair that was learnt last: the order is that of training, oldest first.": _encode(
             word, ranks, lambda pairs: max(pairs)[1]
         ),
+        "You merged the rightmost of equal pairs first: go from left to right, so of three equal tokens in a row the "
+        "first two become one.": _encode(word, ranks, join=join_from_right),
         "You merged nothing: these are the single bytes, from which the merges start.": [
             ranks[bytes([b])] for b in word
         ],
@@ -61,7 +73,7 @@ def _once(word: bytes, ranks: Mapping[bytes, int]) -> list[int]:
     importance=5,
     minutes=10,
     answer="encode_word",
-    forbid=("tokenizers.Tokenizer",),
+    forbid=LIBRARIES,
     mutants=(
         Mutant(
             "longest token first",
@@ -81,6 +93,12 @@ def _once(word: bytes, ranks: Mapping[bytes, int]) -> list[int]:
             "first pair from the left",
         ),
         Mutant("newest first", "ranks.get(pair[0] + pair[1], math.inf)", "-ranks.get(pair[0] + pair[1], -1)", "last"),
+        Mutant(
+            "rightmost first",
+            "merge(parts, pair)",
+            "[t[::-1] for t in merge([t[::-1] for t in parts[::-1]], (pair[1][::-1], pair[0][::-1]))][::-1]",
+            "rightmost",
+        ),
         Mutant("one merge", "while len(parts) > 1:", "for _ in range(len(parts) > 1):", "stopped after one merge"),
     ),
 )
@@ -92,7 +110,9 @@ def check_encode(answer: Answer, dice: Dice) -> None:
             ranks.setdefault(a + b, len(ranks))
         letters = sorted({bytes([byte]) for word in words for byte in word})
         asked = [b"".join(pick(dice, letters) for _ in range(dice.integer(8, 14))) for _ in range(8)]
-        exact = [_encode(word, ranks, lambda pairs: min(pairs)[1]) for word in asked]
+        double = next((letter for letter in letters if letter * 2 in ranks), letters[0])
+        asked.append(double * (2 * dice.integer(2, 4) + 1))
+        exact = [_encode(word, ranks) for word in asked]
         slips = [list(_wrong_encodings(word, ranks).values()) for word in asked]
         answers = {str(column) for column in (exact, *map(list, zip(*slips, strict=True)))}
         if len(answers) == 1 + len(slips[0]):
@@ -106,7 +126,7 @@ def check_encode(answer: Answer, dice: Dice) -> None:
     slip = next((says for says in wrong[0] if [slips[says] for slips in wrong] == got), "")
     tokens = {rank: token for token, rank in ranks.items()}
     for word, came in zip(asked, got, strict=True):
-        right = _encode(word, ranks, lambda pairs: min(pairs)[1])
+        right = _encode(word, ranks)
         expect(
             came == right,
             f"The tokens of {word!r} are wrong.",
@@ -132,6 +152,22 @@ def _wrong_streams(tokens: list[bytes]) -> dict[str, list[str]]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors)
         return [decoder.decode(token, final and i == len(tokens) - 1) for i, token in enumerate(tokens)]
 
+    def announced() -> list[str]:
+        pieces, held = [], b""
+        for i, token in enumerate(tokens):
+            held, text = held + token, ""
+            while held:
+                length = 1 + sum(held[0] >= least for least in (0xC0, 0xE0, 0xF0))
+                if len(held) < length and i < len(tokens) - 1:
+                    break
+                text, held = text + held[:length].decode("utf-8", "replace"), held[length:]
+            pieces.append(text)
+        return pieces
+
+    def ended_by(last: list[bool]) -> list[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return [decoder.decode(token, end) for token, end in zip(tokens, last, strict=True)]
+
     return {
         "You read each token by itself, and a character can be spread over several: keep the bytes that wait.": [
             token.decode("utf-8", "replace") for token in tokens
@@ -143,7 +179,13 @@ def _wrong_streams(tokens: list[bytes]) -> dict[str, list[str]]:
             "replace", False
         ),
         "Bytes are lost: what can never become a character has to show as U+FFFD.": piece_by_piece("ignore", True),
-        "You wait for good: a byte that can never become a character blocks all that comes after it.": waiting(),
+        "You wait until everything decodes: show the characters that are finished, and let only the unfinished bytes "
+        "wait. A byte that can never become a character blocks yours for good.": waiting(),
+        "You wait for as many bytes as the first one announces: show U+FFFD as soon as a byte comes that does not "
+        "fit.": announced(),
+        "The last token is the last by its place, not by its id: the same token may stand earlier.": (
+            ended_by([token == tokens[-1] for token in tokens])
+        ),
     }
 
 
@@ -183,21 +225,39 @@ def _wrong_streams(tokens: list[bytes]) -> dict[str, list[str]]:
             "            pieces.append('')\n"
             "    return pieces\n"
             "    decoder = codecs",
-            "wait for good",
+            "only the unfinished bytes",
+        ),
+        Mutant("last by its id", "final=i == len(ids) - 1", "final=token == ids[-1]", "by its place"),
+        Mutant(
+            "waits for what is announced",
+            "    decoder = codecs",
+            "    pieces, held = [], b''\n"
+            "    for i, token in enumerate(ids):\n"
+            "        held, text = held + vocabulary[token], ''\n"
+            "        while held:\n"
+            "            length = 1 + sum(held[0] >= least for least in (0xC0, 0xE0, 0xF0))\n"
+            "            if len(held) < length and i < len(ids) - 1:\n"
+            "                break\n"
+            "            text, held = text + held[:length].decode('utf-8', 'replace'), held[length:]\n"
+            "        pieces.append(text)\n"
+            "    return pieces\n"
+            "    decoder = codecs",
+            "announces",
         ),
     ),
 )
 def check_stream(answer: Answer, dice: Dice) -> None:
     pool = "aeiou naïve ßñø жяю दन 汉字かな한 🍍🧀"
-    for when, spoil in (
-        ("of whole characters", lambda data: data),
-        ("with a byte that is in no UTF-8", lambda data: data[:4] + b"\xff" + data[4:]),
-        ("that ends in the middle of a character", lambda data: data + "🍍".encode()[: dice.integer(1, 3)]),
+    for when, longest, spoil in (
+        ("of whole characters", 3, lambda data: data),
+        ("with a byte that is in no UTF-8", 3, lambda data: data[:4] + b"\xff" + data[4:]),
+        ("that ends in the middle of a character", 3, lambda data: data + "🍍".encode()[: dice.integer(1, 3)]),
+        ("in single bytes, with characters that break off", 1, lambda data: b"\xf0\x9fab" + data + b"\xf0"),
     ):
         text = "".join(pick(dice, pool) for _ in range(dice.integer(10, 14)))
         data, tokens = spoil(f"a🍍{text}汉z".encode() if "byte" not in when else f"pine{text}".encode()), []
         while data:
-            length = dice.integer(1, 3)
+            length = dice.integer(1, longest)
             tokens.append(data[:length])
             data = data[length:]
         first = dice.integer(300, 900)
@@ -220,4 +280,5 @@ def check_stream(answer: Answer, dice: Dice) -> None:
             got=got,
             hint=slips[0] if slips else hint,
         )
-    expect(answer([], {}) == [], "Of no tokens there are no pieces.", expected=[], hint="The last token may be none.")
+    nothing = sequence(answer([], {}), str, "The answer for no tokens", "an empty list")
+    expect(nothing == [], "Of no tokens there are no pieces.", expected=[], got=nothing)

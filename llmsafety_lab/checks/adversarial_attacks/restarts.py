@@ -1,0 +1,215 @@
+"""Exercise 4: many steps, from several starts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llmsafety_lab.checks.adversarial_attacks.attacks import IN_PLACE, PADDING, draw, into, unit
+from llmsafety_lab.checks.adversarial_attacks.geometry import NORMS, by_embeddings, guesses, logits, sizes
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect, expect_close, expect_tensor
+
+
+def _pgd(
+    model: dict[str, Any],
+    x: Tensor,
+    labels: Tensor,
+    eps: float,
+    norm: float,
+    steps: int,
+    step: float,
+    mask: Tensor,
+    slip: str = "",
+) -> Tensor:
+    """Return the first run's result, or what a slip makes of it."""
+    delta = best = torch.zeros_like(x)
+    worst = torch.full((len(x),), -math.inf, dtype=x.dtype)
+    for i in range(steps + 1):
+        at = x if slip == "stale" and i < steps else x + delta
+        z = logits(model, at)
+        right = labels[:, None]
+        margin = z.scatter(1, right, -math.inf).amax(1) - z.gather(1, right)[:, 0]
+        better = margin > worst if slip != "last" else torch.ones_like(labels, dtype=torch.bool)
+        better = better & (i < steps if slip == "early" else True)
+        worst, best = torch.where(better, margin, worst), torch.where(better[:, None, None], delta, best)
+        gradient = by_embeddings(model, at, labels) * mask[..., None]
+        stride = eps if i == 0 and slip != "short" else step
+        move = stride * unit(gradient, norm, 1e-8 if slip == "soft" else 0)
+        move = stride * gradient if slip == "sign" else -move if slip == "down" else move
+        delta = into(delta + move, eps, norm)
+    return best
+
+
+_SLIPS = {
+    "down": "Your steps go downhill: they lower the loss. An attack raises it.",
+    "stale": "You take the gradient at the clean embeddings in every step. Take it where you are, at x + delta.",
+    "short": "The first step of the first run is too short: weaker than FGSM. Its length is eps, the others' is step.",
+    "last": "You return where the run ended, or the last of the runs. Keep, for each example, the point with the "
+    "largest margin of all that were visited.",
+    "early": "You never look at the last point: after the last step its margin has to be compared, too.",
+    "sign": "Each step is a multiple of the gradient itself. Take steepest(gradient, norm), which has size 1.",
+}
+
+
+def _telling(dice: Dice, norm: float) -> tuple[tuple[Any, ...], Tensor, dict[str, Tensor]]:
+    """Draw a case in which every slip shows, and `length + 1e-8` in a denominator does not."""
+    for _ in range(400):
+        model, x, labels, mask = draw(dice)
+        eps = (0.25 if norm == math.inf else 0.8) * (1 + float(dice.uniform(1)))
+        case = (model, x, labels, eps, norm, dice.integer(4, 5), eps * 0.4, mask)
+        exact = _pgd(*case)
+        slips = {slip: _pgd(*case, slip=slip) for slip in _SLIPS}
+        soft = (_pgd(*case, slip="soft") - exact).abs().max() < 3e-7
+        if soft and all((value - exact).abs().max() > 1e-3 for value in slips.values()):
+            break
+    return case, exact, {_SLIPS[slip]: value for slip, value in slips.items()}
+
+
+def _by_default(dice: Dice) -> tuple[tuple[Any, ...], int, Tensor, dict[str, Tensor]]:
+    """Draw a case without a mask whose steps have their default size."""
+    for _ in range(200):
+        model, x, labels, mask = draw(dice)
+        eps, steps = 1.5 * (1 + float(dice.uniform(1))), 3
+        case, every = (model, x, labels, eps, math.inf, steps), torch.ones_like(mask)
+        size = 2.5 * eps / steps
+        exact = _pgd(*case, size, every)
+        hint = "Where no `step` is given, its size is 2.5 * eps / steps."
+        wrong = {
+            f"{hint} Yours is 2.5 * eps.": _pgd(*case, 2.5 * eps, every),
+            f"{hint} Yours is eps / steps.": _pgd(*case, eps / steps, every),
+            f"{hint} Yours is eps.": _pgd(*case, eps, every),
+        }
+        if all((value - exact).abs().max() > 1e-3 for value in wrong.values()):
+            break
+    return (model, x, labels, eps), steps, exact, wrong
+
+
+def _bump(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor]:
+    """Return a model that errs most in a narrow place, and embeddings that stand in it: a step leads out."""
+    model = {"first": torch.tensor([[10.0, 10.0], [0.5, -0.5]]), "second": torch.tensor([[-1.0, 1.0], [1.0, -1.0]])}
+    x = torch.tensor([[[0.02, 4.0]]]) * (1 + dice.uniform(3, 1, 1) / 4)
+    return {name: value.double() for name, value in model.items()} | {"training": False}, x, torch.zeros(3).long()
+
+
+def _flat(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
+    """Return a model whose gradient is exactly 0 at each first token, though it can be fooled not far from it.
+
+    The second token is padding.
+    """
+    model = {"first": torch.full((3, 1), 10.0).double(), "second": torch.tensor([[1.0, -1.0]]).double()}
+    x = torch.zeros(6, 2, 3, dtype=torch.float64)
+    x[:, :1] = 25 / 30 + dice.uniform(6, 1, 3) / 100
+    return {**model, "training": False}, x, torch.zeros(6, dtype=torch.long), torch.tensor([[True, False]] * 6)
+
+
+@exercise(
+    "adversarial_attacks.pgd",
+    "Many steps, several starts",
+    points=4,
+    difficulty=4,
+    importance=5,
+    minutes=15,
+    answer="pgd",
+    mutants=(
+        Mutant("descent for ascent", "delta + stride * steepest", "delta - stride * steepest", "downhill"),
+        Mutant(
+            "no projection",
+            "project(delta + stride * steepest(masked(gradient, mask), norm), eps, norm)",
+            "delta + stride * steepest(masked(gradient, mask), norm)",
+            "leaves the budget",
+        ),
+        Mutant("padding perturbed", "steepest(masked(gradient, mask), norm)", "steepest(gradient, norm)", "padding"),
+        Mutant(
+            "stale gradient", "loss_gradient(model, embeddings + delta, ", "loss_gradient(model, embeddings, ", "clean"
+        ),
+        Mutant("last point wins", "better = margin > worst", "better = margin > -math.inf", "of all that were visited"),
+        Mutant("short first step", "eps if run == i == 0 else size", "size", "weaker than FGSM"),
+        Mutant("last point unseen", "range(steps + 1)", "range(steps)", "last point"),
+        Mutant("one start for all", "if run > 0 else", "if run < 0 else", "same point"),
+        Mutant(
+            "padding at the start",
+            "random_start(embeddings, eps, norm, mask) if run",
+            "random_start(embeddings, eps, norm) if run",
+            "padding",
+        ),
+        Mutant(
+            "start outside",
+            "random_start(embeddings, eps, norm, mask) if run",
+            "2 * random_start(embeddings, eps, norm, mask) if run",
+            "leaves the budget",
+        ),
+        Mutant(
+            "start under infinity",
+            "random_start(embeddings, eps, norm, mask) if run",
+            "random_start(embeddings, eps, mask=mask) if run",
+            "leaves the budget",
+        ),
+        Mutant("start unseen", "better = margin > worst", "better = (margin > worst) & (i > 0)", "A run's start"),
+        Mutant("steps too long", "2.5 * eps / steps if step", "2.5 * eps if step", "Where no `step` is given"),
+        Mutant("mask demanded", "masked(gradient, mask)", "gradient * mask[..., None]", "NoneType"),
+        Mutant(
+            "looks in train mode", "with evaluating(model), torch.no_grad():", "with torch.no_grad():", "train mode"
+        ),
+        Mutant("in place", "    return best", "    embeddings += best\n    return best", "in place"),
+    ),
+)
+def check_pgd(answer: Answer, dice: Dice) -> None:
+    for norm, when in NORMS:
+        (model, x, labels, eps, _, steps, step, mask), exact, slips = _telling(dice, norm)
+        asked = {"norm": norm, "steps": steps, "restarts": 1, "step": step, "mask": mask}
+        got = expect_tensor(answer(model, x, labels, eps, **asked), x.shape, f"The perturbation {when}")
+        expect(not torch.allclose(got, x + exact), "You return the perturbed embeddings: return delta alone.")
+        expect(not got[~mask].any(), f"{PADDING} {when}.")
+        largest = float(sizes(got, norm).max())
+        expect(
+            largest <= eps * (1 + 1e-6),
+            f"The perturbation leaves the budget {when}.",
+            expected=f"at most {eps:.4g}",
+            got=largest,
+            hint="Project after every step.",
+        )
+        expect_close(got, exact, f"The perturbation of one run {when}", mistakes=slips)
+        expect(1 not in answer.changed, IN_PLACE)
+        hint = "Hold the model in evaluation mode where you look at margins, too: with evaluating(model)."
+        for _ in range(4):
+            got = answer(model | {"training": True}, x, labels, eps, **asked)
+            expect_close(got, exact, f"The perturbation {when} of a model that was left in train mode", hint=hint)
+
+    case, steps, exact, mistakes = _by_default(dice)
+    got = answer(*case, steps=steps)
+    expect_close(got, exact, "The perturbation without mask, norm and step", mistakes=mistakes)
+    model, x, labels = _bump(dice)
+    got = answer(model, x, labels, 1.0, steps=1)
+    hint = "A run's start is one of its points: look at its margin, too."
+    expect_close(got, torch.zeros_like(x), "The perturbation where the only step lowers the margin", hint=hint)
+
+    model, x, labels, mask = _flat(dice)
+    for restarts in (1, 60):
+        for norm, when in NORMS:
+            eps = 1.2 if norm == math.inf else 2.0
+            got = answer(model, x, labels, eps, norm=norm, steps=5, restarts=restarts, mask=mask)
+            got = expect_tensor(got, x.shape, f"The perturbation {when}")
+            hint = "Where the gradient is 0 its length is 0, and 0 / 0 is NaN: steepest has to give 0 there."
+            expect(not bool(got.isnan().any()), f"The perturbation {when} holds NaN.", hint=hint)
+            of = f"{when} of {restarts} run{'s' * (restarts > 1)}"
+            expect(not got[~mask].any(), f"{PADDING} {of}.", hint="Give random_start the mask, too.")
+            expect(
+                float(sizes(got, norm).max()) <= eps * (1 + 1e-6),
+                f"The perturbation leaves the budget {of}.",
+                expected=f"at most {eps:.4g}",
+                got=float(sizes(got, norm).max()),
+                hint="A start is visited, too: it has to be inside. Give random_start the norm.",
+            )
+            fooled = int((guesses(model, x + got) != labels).sum())
+            expect(
+                restarts == 1 or fooled == len(x),
+                f"Where the gradient is 0 at the clean embeddings, {restarts} runs {when} fooled {fooled} of {len(x)}.",
+                expected=f"all {len(x)}",
+                got=fooled,
+                hint="Your runs seem to begin at the same point, or a later run replaces a better one: begin every run "
+                "after the first at random_start, and keep the largest margin of all runs.",
+            )

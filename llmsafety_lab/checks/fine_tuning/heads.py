@@ -1,0 +1,103 @@
+"""Exercise 3: a head that predicts and leaves its mode as it was."""
+
+from __future__ import annotations
+
+import torch
+
+from llmsafety_lab.course.answer import Answer
+from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close, expect_tensor
+
+
+@exercise(
+    "fine_tuning.predict",
+    "Predict in evaluation mode",
+    points=3,
+    difficulty=2,
+    importance=5,
+    minutes=8,
+    answer="Head",
+    mutants=(
+        Mutant("evaluation in train mode", "        self.eval()\n", "", "dropout"),
+        Mutant("left in evaluation mode", "        self.train(was_training)\n", "", "as you found it"),
+        Mutant(
+            "last batch lost",
+            "range(0, len(vectors), batch_size)",
+            "range(0, len(vectors) - batch_size, batch_size)",
+            "every text",
+        ),
+        Mutant("logits", ".softmax(-1)", "", "sum to 1"),
+        Mutant("normalised over the texts", ".softmax(-1)", ".softmax(0)", "over the classes"),
+        Mutant("always training", "self.train(was_training)", "self.train()", "as you found it"),
+        Mutant("turned round", "self.train(was_training)", "self.train(not was_training)", "as you found it"),
+        Mutant("with gradients", "with torch.no_grad():", "if True:", "without gradients"),
+        Mutant(
+            "frozen",
+            "        self.eval()\n",
+            "        self.eval()\n        self.requires_grad_(False)\n",
+            "no gradient flows",
+        ),
+    ),
+)
+def check_predict(answer: Answer, dice: Dice) -> None:
+    width, classes, batch_size = dice.integer(6, 9), dice.integer(2, 4), dice.integer(3, 5)
+    texts = 2 * batch_size + dice.integer(1, batch_size - 1)
+    vectors = dice.normal(texts, width).float()
+    weight, bias = dice.normal(classes, width).float(), dice.normal(classes).float()
+    head = answer.new(width, classes, 0.5)
+    head.load({"linear.weight": weight, "linear.bias": bias})
+    logits = vectors.double() @ weight.double().T + bias.double()
+    first = head.predict(vectors, batch_size)
+    if isinstance(first, torch.Tensor) and first.ndim == 2 and first.shape[0] != texts:
+        raise Failed(
+            "There is not one row for every text.",
+            expected=[texts, classes],
+            got=list(first.shape),
+            hint="The last batch may be smaller than the others; it counts.",
+        )
+    traced = answer.traced
+    second = head.predict(vectors, batch_size)
+    first = expect_tensor(first, (texts, classes), "The table of probabilities")
+    second = expect_tensor(second, (texts, classes), "The table of probabilities")
+    expect(
+        torch.equal(first, second),
+        "Two calls with the same vectors give two answers.",
+        expected=first[0],
+        got=second[0],
+        hint="Dropout is on: a model that is being trained answers at random. Switch to evaluation mode first, by "
+        "self.eval().",
+    )
+    expect_close(
+        first,
+        logits.softmax(-1),
+        "The table of probabilities",
+        tolerance=1e-5,
+        mistakes={
+            "These are logits. Each row has to sum to 1: take the softmax.": logits,
+            "The softmax has to run over the classes, the last dimension, and not over the texts.": logits.softmax(0),
+        },
+        hint="The probabilities are the softmax of what forward gives, with dropout off.",
+    )
+    expect(
+        not traced,
+        "A gradient flows through the probabilities.",
+        hint="Compute them without gradients: torch.no_grad().",
+    )
+    hint = (
+        "Leave the mode as you found it. In evaluation mode the training that goes on would go on without dropout; in "
+        "training mode the next answer is drawn at random. self.training says which mode it is, self.train(True or "
+        "False) sets it."
+    )
+    for training, name, other in ((True, "training", "evaluation"), (False, "evaluation", "training")):
+        head.train(training)
+        head.predict(vectors, batch_size)
+        one, two = (expect_tensor(head(vectors), (texts, classes), "What forward gives") for _ in range(2))
+        expect(
+            torch.equal(one, two) is not training,
+            f"After predict the module is in {other} mode, and it was in {name} mode before.",
+            hint=hint,
+        )
+        expect(
+            answer.traced,
+            "After predict no gradient flows through forward, so the training cannot go on.",
+            hint="Switch gradients off for the computation alone, by torch.no_grad(), and not for the weights.",
+        )
