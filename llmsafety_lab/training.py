@@ -100,8 +100,8 @@ def train_lm(
     full = [[group["initial_lr"] for group in optimiser.param_groups] for optimiser in map(_with_rates, optimisers)]
     for step in runtime.progress(range(len(losses), steps), "training", total=steps, initial=len(losses)):
         inputs, labels = draw(step)
-        loss = cross_entropy(model(inputs).flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
         model.zero_grad()
+        loss = cross_entropy(model(inputs).flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
         loss.backward()
         if clip:
             nn.utils.clip_grad_norm_(model.parameters(), clip)

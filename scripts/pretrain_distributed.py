@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import FullyShardedDataParallelPlugin
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from llmsafety_lab import data
 from llmsafety_lab.pretraining import Batch, character_ids, next_token
@@ -36,19 +36,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def sharded(model: SmallLM, accelerator: Accelerator, precision: str) -> torch.nn.Module:
+    """Split a model's weights among the processes, block by block: the next block is gathered when it is needed."""
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if precision == "bf16" else None)
+    mesh = torch.distributed.init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    model.to(accelerator.device)
+    for part in (*model.blocks, model):
+        fully_shard(part, mesh=mesh, mp_policy=policy)
+    return model
+
+
 def main() -> None:
     options = arguments()
-    plugin = FullyShardedDataParallelPlugin(fsdp_version=2) if options.shard else None
-    accelerator = Accelerator(cpu=options.cpu, mixed_precision=options.precision, fsdp_plugin=plugin)
+    accelerator = Accelerator(cpu=options.cpu, mixed_precision=options.precision)
     if options.batch % accelerator.num_processes:
         raise SystemExit(f"a batch of {options.batch} does not divide among {accelerator.num_processes} processes")
     ids, alphabet = character_ids("\n".join(data.load("shakespeare")["text"]))
     sizes = {"layers": options.layers, "width": options.width, "heads": options.width // 32}
     recipe = replace(FAST, **sizes, muon=False, steps=options.steps, batch=options.batch, warmup=options.steps // 20)
     torch.manual_seed(0)
-    model = SmallLM(len(alphabet), recipe)
+    model: torch.nn.Module = SmallLM(len(alphabet), recipe)
+    model = sharded(model, accelerator, options.precision) if options.shard else accelerator.prepare(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.rate, betas=(0.9, 0.95))
-    model, optimiser = accelerator.prepare(model, optimiser)
     whole = next_token(ids, recipe.batch, recipe.context)
 
     def draw(step: int) -> Batch:
@@ -60,8 +69,12 @@ def main() -> None:
     share = partial(warm_linear, steps=recipe.steps, warmup=recipe.warmup)
     mine = train_lm(model, draw, [optimiser], share, recipe.steps)
     losses = accelerator.reduce(torch.tensor(mine, device=accelerator.device), "mean")
+    held = sum(weight.to_local().numel() if options.shard else weight.numel() for weight in model.parameters())
     if accelerator.is_main_process:
-        print(json.dumps({"processes": accelerator.num_processes, "losses": losses.tolist()}))
+        print(json.dumps({"processes": accelerator.num_processes, "losses": losses.tolist(), "held": held}))
+    # The model goes before the process group: a group that dies with the model can wait for its own thread for ever.
+    del model, optimiser
+    accelerator.free_memory()
     accelerator.end_training()
 
 

@@ -32,21 +32,24 @@ def launch(processes: int, *options: str) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def alone() -> list[float]:
+def alone() -> tuple[list[float], int]:
     ids, alphabet = character_ids("\n".join(data.load("shakespeare")["text"]))
     recipe = replace(FAST, layers=1, width=32, heads=1, muon=False, steps=6, batch=6)
     torch.manual_seed(0)
     model = SmallLM(len(alphabet), recipe)
     adam = torch.optim.AdamW(model.parameters(), lr=0.003, betas=(0.9, 0.95))
     draw = next_token(ids, recipe.batch, recipe.context)
-    return train_lm(model, draw, [adam], partial(warm_linear, steps=6, warmup=0), 6)
+    losses = train_lm(model, draw, [adam], partial(warm_linear, steps=6, warmup=0), 6)
+    return losses, sum(weight.numel() for weight in model.parameters())
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["a copy each", "sharded"])
-def test_two_processes_train_as_one_with_the_joined_batch(alone: list[float], shard: bool) -> None:
+def test_two_processes_train_as_one_with_the_joined_batch(alone: tuple[list[float], int], shard: bool) -> None:
+    losses, weights = alone
     done = launch(2, *SMALL, *["--shard"] * shard)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert found["processes"] == 2
-    assert found["losses"] == pytest.approx(alone, abs=1e-4)
-    assert alone[-1] < alone[0] - 0.05
+    assert found["losses"] == pytest.approx(losses, abs=1e-4)
+    assert losses[-1] < losses[0] - 0.05
+    assert found["held"] < 0.6 * weights if shard else found["held"] == weights
