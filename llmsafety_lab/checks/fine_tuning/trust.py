@@ -15,11 +15,12 @@ from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 
 def number(got: Any, what: str) -> float:
-    """Return an answer that has to be one finite number."""
+    """Return an answer that has to be one finite number, or fail."""
     if isinstance(got, torch.Tensor | np.ndarray) and np.asarray(got).size == 1:
         got = np.asarray(got).item()
     if type(got) not in (int, float) or not math.isfinite(got):
         kind = got if type(got) in (int, float) else f"a {type(got).__name__}"
+        kind = "None: is there a return statement?" if got is None else kind
         raise Failed(f"{what} is not a finite number.", expected="a float", got=kind)
     return float(got)
 

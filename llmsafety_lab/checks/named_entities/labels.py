@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import torch
 
 from llmsafety_lab.course.answer import Answer
@@ -23,16 +21,6 @@ def whole_list(reply: Any, length: int, what: str) -> list[Any]:
     if len(reply) != length:
         raise Failed(f"{what} has the wrong length.", expected=length, got=len(reply))
     return list(reply)
-
-
-def number(reply: Any, what: str) -> float:
-    """Return an answer that has to be one finite number, or fail."""
-    if isinstance(reply, torch.Tensor | np.ndarray) and np.asarray(reply).size == 1:
-        reply = np.asarray(reply).item()
-    if type(reply) not in (int, float) or not math.isfinite(reply):
-        got = "None: is there a return statement?" if reply is None else reply
-        raise Failed(f"{what} is not a number.", expected="a float", got=got)
-    return float(reply)
 
 
 def draw_words(dice: Dice, words: int) -> list[int | None]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmsafety_lab.checks.named_entities.labels import number
+from llmsafety_lab.checks.fine_tuning.trust import number
 from llmsafety_lab.checks.named_entities.spans import draw_tags, read_spans
 from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect

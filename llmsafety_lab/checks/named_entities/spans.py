@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmsafety_lab.checks.named_entities.labels import number
+from llmsafety_lab.checks.fine_tuning.trust import number
 from llmsafety_lab.course.answer import Answer
 from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
