@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as torch_attention
 
-from llmsafety_lab.attention import causal_mask, scaled_dot_product_attention
+from llmsafety_lab.attention.layers import causal_mask, scaled_dot_product_attention
 
 LENGTHS = (32, 64, 128, 256, 512, 1024)
 HEADS, WIDTH = 9, 64

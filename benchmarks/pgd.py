@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from llmsafety_lab import data, models
-from llmsafety_lab.adversarial_attacks import attack_success_rate, pgd
-from llmsafety_lab.adversarial_attacks_texts import Embedded, word_mask
+from llmsafety_lab.adversarial_attacks.gradients import attack_success_rate, pgd
+from llmsafety_lab.adversarial_attacks.texts import Embedded, word_mask
 
 TEXTS, MAX_TOKENS, EPS, STEPS, RUNS = 32, 48, 0.004, 10, 3
 

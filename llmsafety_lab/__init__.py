@@ -15,7 +15,7 @@ __all__ = ["check"]
 
 def __getattr__(name: str) -> Any:
     if name == "check":
-        from llmsafety_lab.course.notebook import check
+        from llmsafety_lab.checking.notebook import check
 
         return check
     raise AttributeError(f"module 'llmsafety_lab' has no attribute {name!r}")

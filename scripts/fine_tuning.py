@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from llmsafety_lab import data, fine_tuning, fine_tuning_measures, models, runtime
-from llmsafety_lab.fine_tuning_measures import score
+from llmsafety_lab import data, fine_tuning, models, runtime
+from llmsafety_lab.fine_tuning import measures
+from llmsafety_lab.fine_tuning.measures import score
 
 TARGET = Path(__file__).parents[1] / "results" / "fine_tuning.json"
 TESTED, MAX_TOKENS = 1_000, 48
@@ -89,7 +90,7 @@ def probabilities_of(run: dict, train, labels, test, test_labels, known) -> tupl
     """Carry out one run; return the probabilities of the test texts and what else was measured."""
     n = run["texts"]
     if run["method"] == "tf-idf":
-        return fine_tuning_measures.baseline(train[:n], labels[:n], test), {}
+        return measures.baseline(train[:n], labels[:n], test), {}
     encoder, tokenizer = models.load("minilm")
     torch.manual_seed(run["seed"])
     model = fine_tuning.Classifier(encoder, 2, run.get("pooling", "mean")).eval()

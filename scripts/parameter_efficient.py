@@ -29,8 +29,8 @@ from sklearn.linear_model import LogisticRegression
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from llmsafety_lab import data, fine_tuning, models, runtime
-from llmsafety_lab.adalora import AdaLoRALinear, RankAllocator
-from llmsafety_lab.parameter_efficient import (
+from llmsafety_lab.parameter_efficient.adalora import AdaLoRALinear, RankAllocator
+from llmsafety_lab.parameter_efficient.layers import (
     AdapterLinear,
     IA3Linear,
     LoRALinear,

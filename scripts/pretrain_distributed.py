@@ -18,9 +18,9 @@ from accelerate import Accelerator
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from llmsafety_lab import data
-from llmsafety_lab.pretraining import Batch, character_ids, next_token
-from llmsafety_lab.small_model import FAST, SmallLM
-from llmsafety_lab.training import train_lm, warm_linear
+from llmsafety_lab.pretraining.loop import train_lm, warm_linear
+from llmsafety_lab.pretraining.objectives import Batch, character_ids, next_token
+from llmsafety_lab.pretraining.small_lm import FAST, SmallLM
 
 
 def arguments() -> argparse.Namespace:

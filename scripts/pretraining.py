@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from llmsafety_lab import data
-from llmsafety_lab.pretraining import character_ids, token_losses
-from llmsafety_lab.small_model import FAST, USUAL, Recipe, SmallLM, train
+from llmsafety_lab.pretraining.objectives import character_ids, token_losses
+from llmsafety_lab.pretraining.small_lm import FAST, USUAL, Recipe, SmallLM, train
 
 FILE = Path(__file__).parents[1] / "results" / "pretraining.json"
 WINDOWS = 2000

@@ -16,8 +16,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from llmsafety_lab import robust_training_table as table
-from llmsafety_lab.fine_tuning_measures import baseline
+from llmsafety_lab.fine_tuning.measures import baseline
+from llmsafety_lab.robust_training import experiment as table
 
 KEPT = Path(__file__).parents[1] / "results" / "robust_training.json"
 AGAIN = ("PGD",)

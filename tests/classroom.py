@@ -8,7 +8,8 @@ from typing import Any
 
 import nbformat
 
-from llmsafety_lab.course import exercise, masters
+from llmsafety_lab.checking import exercise
+from llmsafety_lab.course.book import masters
 
 ROOT = Path(__file__).parents[1]
 LAB = ROOT / "labs" / "attention.md"

@@ -7,7 +7,7 @@ import torch
 from hypothesis import settings
 
 from llmsafety_lab import models
-from llmsafety_lab.course.sandbox import why_not
+from llmsafety_lab.course.grading.sandbox import why_not
 
 settings.register_profile("course", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("course")

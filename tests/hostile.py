@@ -73,7 +73,7 @@ async def double(x): return 2 * x
 def double(x): yield 2 * x
 """,
     "a model recipe": """
-from llmsafety_lab.course.small_models import SmallModel
+from llmsafety_lab.checking.handles import SmallModel
 def double(x): return SmallModel(seed=0, layers=4000, width=4096)
 """,
     "echo": """
@@ -98,14 +98,14 @@ def double(x): return x
 """,
     "json and the wire": """
 import json
-import llmsafety_lab.course.wire as wire
-import llmsafety_lab.course.student as student
+import llmsafety_lab.checking.wire as wire
+import llmsafety_lab.checking.session as student
 wire.dumps = student.dumps = lambda value: json.dumps({"dict": [["ok", True], ["points", 99]]}).encode()
 def double(x): return x
 """,
     "the session": """
 import gc
-from llmsafety_lab.course.student import Session
+from llmsafety_lab.checking.session import Session
 Session.handle = lambda self, data: b'{"dict": [["ok", true], ["earned", 5]]}'
 class Now:
     for thing in gc.get_objects():
@@ -114,7 +114,7 @@ def double(x): return x
 double.now = Now
 """,
     "the check": """
-import llmsafety_lab.course.result as result, llmsafety_lab.course.exercise as exercise
+import llmsafety_lab.checking.result as result, llmsafety_lab.checking.exercise as exercise
 result.assess = lambda *a: result.Result("attention.double", "Double", 5, 5)
 exercise.expect = exercise.expect_close = lambda *a, **k: None
 def double(x): return x
@@ -130,7 +130,7 @@ class Finder:
     def find_spec(self, name, path=None, target=None): return None
 class Now:
     sys.meta_path.insert(0, Finder())
-sys.modules["llmsafety_lab.course.exercise"] = type(sys)("fake")
+sys.modules["llmsafety_lab.checking.exercise"] = type(sys)("fake")
 def double(x): return x
 double.now = Now
 """,

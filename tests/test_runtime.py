@@ -80,7 +80,8 @@ def test_progress_can_be_silenced_in_a_notebook(monkeypatch, value, silent):
 PLAIN = """
 import sys
 import llmsafety_lab
-from llmsafety_lab import cache, carriers, data, download, models, runtime
+from llmsafety_lab import data, models, runtime
+from llmsafety_lab.sources import cache, registry, packages
 print(sorted({"torch", "transformers", "datasets", "numpy", "huggingface_hub"} & set(sys.modules)))
 """
 

@@ -16,7 +16,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def build(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course import masters
+    from llmsafety_lab.course.book import masters
 
     stale = masters.build(masters.root(), check=options.check)
     for path in stale:
@@ -27,8 +27,8 @@ def build(options: argparse.Namespace) -> int:
 
 
 def execute(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course import masters
-    from llmsafety_lab.course.execute import execute
+    from llmsafety_lab.course.book import masters
+    from llmsafety_lab.course.book.execute import execute
 
     runs = execute(masters.root(), scale=options.scale, jobs=options.jobs, only=options.only, fresh=options.fresh)
     for run in sorted(runs, key=lambda run: run.notebook):
@@ -37,7 +37,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def exercises(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course import exercise
+    from llmsafety_lab.checking import exercise
 
     rows = [
         {
@@ -64,8 +64,8 @@ def exercises(options: argparse.Namespace) -> int:
 
 
 def grade(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course.grade import grade
-    from llmsafety_lab.course.sandbox import Limits
+    from llmsafety_lab.course.grading.grade import grade
+    from llmsafety_lab.course.grading.sandbox import Limits
 
     summary = grade(
         options.submissions,
@@ -84,7 +84,8 @@ def grade(options: argparse.Namespace) -> int:
 
 
 def gradescope(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course import gradescope, masters
+    from llmsafety_lab.course.book import masters
+    from llmsafety_lab.course.grading import gradescope
 
     if options.run:
         results = gradescope.run(options.run, options.lab)
@@ -98,15 +99,15 @@ def gradescope(options: argparse.Namespace) -> int:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from llmsafety_lab import carriers
+    from llmsafety_lab.sources import registry
 
     if options.list:
-        for row in carriers.listing():
+        for row in registry.listing():
             there = "here" if row["cached"] else "not yet"
             print(f"{row['name']:14} {row['kind']:10} {row['size'] / 1e6:6.1f} MB  {there:8} {row['source']}")
             print(f"{'':14} {row['task']}; licence: {row['licence']}")
         return 0
-    carriers.fetch_all(options.names or None)
+    registry.fetch_all(options.names or None)
     return 0
 
 
@@ -119,12 +120,12 @@ def key(options: argparse.Namespace) -> int:
 
 
 def book(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course import book, masters
+    from llmsafety_lab.course.book import build, masters
 
-    site = book.build(masters.root())
+    site = build.build(masters.root())
     print(f"the site is in {site}")
     if options.serve:
-        book.serve(site, options.port)
+        build.serve(site, options.port)
     return 0
 
 

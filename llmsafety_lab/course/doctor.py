@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from llmsafety_lab.course.sandbox import why_not
+from llmsafety_lab.course.grading.sandbox import why_not
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

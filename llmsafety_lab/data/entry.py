@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from llmsafety_lab.carriers import Entry
+from llmsafety_lab.sources.registry import Entry
 
 Columns = dict[str, list[Any]]
 

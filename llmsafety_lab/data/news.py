@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from llmsafety_lab.carriers import Carrier, Hub
 from llmsafety_lab.data.entry import Columns, DataSet
+from llmsafety_lab.sources.registry import Carrier, Hub
 
 REUTERS = ("acq", "crude", "earn", "grain", "interest", "money-fx", "ship", "trade")
 """The labels of "news", in the order of their numbers: acquisitions, crude oil, earnings, grain and so on."""

@@ -7,8 +7,8 @@ import csv
 import random
 from pathlib import Path
 
-from llmsafety_lab.carriers import Carrier, Hub
 from llmsafety_lab.data.entry import Columns, DataSet
+from llmsafety_lab.sources.registry import Carrier, Hub
 
 _FILE = "rotten_tomatoes_corpus_full.csv.bz2"
 _TESTED = 2_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import configparser
 from pathlib import Path
 
-from llmsafety_lab.carriers import Carrier, Hub
 from llmsafety_lab.data.entry import Columns, DataSet
+from llmsafety_lab.sources.registry import Carrier, Hub
 
 
 def _read_shakespeare(folder: Path) -> Columns:

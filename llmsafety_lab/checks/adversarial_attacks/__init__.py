@@ -1,8 +1,12 @@
 """The checks of the adversarial attacks lab, in its order: gradient and geometry, the attacks, and what is measured."""
 
-from llmsafety_lab.checks.adversarial_attacks import geometry  # isort: skip
-from llmsafety_lab.checks.adversarial_attacks import attacks  # isort: skip
-from llmsafety_lab.checks.adversarial_attacks import restarts  # isort: skip
-from llmsafety_lab.checks.adversarial_attacks import measures  # isort: skip
+from llmsafety_lab.checks.adversarial_attacks import attacks, geometry, measures, restarts
 
-__all__ = ["attacks", "geometry", "measures", "restarts"]
+EXERCISES = (
+    geometry.check_gradient,
+    geometry.check_project,
+    attacks.check_fgsm,
+    restarts.check_pgd,
+    measures.check_success,
+    measures.check_tokens,
+)

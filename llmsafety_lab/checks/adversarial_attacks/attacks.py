@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
 from llmsafety_lab.checks.adversarial_attacks.geometry import (
     NORMS,
     by_embeddings,
@@ -16,8 +20,6 @@ from llmsafety_lab.checks.adversarial_attacks.geometry import (
     sizes,
     small_model,
 )
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect, expect_close, expect_tensor
 
 IN_PLACE = "You changed the embeddings in place: whoever called you still needs them. Make a new tensor."
 PADDING = "Where the mask is False nothing may be changed, but padding or a special token is perturbed"

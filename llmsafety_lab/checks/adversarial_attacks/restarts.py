@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
 from llmsafety_lab.checks.adversarial_attacks.attacks import IN_PLACE, PADDING, draw, into, unit
 from llmsafety_lab.checks.adversarial_attacks.geometry import NORMS, by_embeddings, guesses, logits, sizes
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect, expect_close, expect_tensor
 
 
 def _pgd(

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.functional import scaled_dot_product_attention as torch_attention
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect_close
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect_close
 
 _TORCH_ATTENTION = (
     "torch.nn.functional.scaled_dot_product_attention",

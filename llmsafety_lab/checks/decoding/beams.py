@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close, expect_tensor
-from llmsafety_lab.course.small_models import SmallModel
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor
+from llmsafety_lab.checking.handles import SmallModel
 
 
 def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:

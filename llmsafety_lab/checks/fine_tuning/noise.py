@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import expect, expect_equal
 from llmsafety_lab.checks.fine_tuning.parts import MEASURES
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect, expect_equal
 
 REACHED = "(reached.max(1) >= 0) & "
 

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close, expect_tensor
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor
 
-MEASURES = "llmsafety_lab.fine_tuning_measures"
+MEASURES = "llmsafety_lab.fine_tuning.measures"
 WORDS = (
     ("crisp", "bright", "witty", "tender", "sharp"),
     ("soggy", "flat", "clumsy", "bland", "noisy"),

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect, expect_close
 from llmsafety_lab.checks.fine_tuning.parts import MEASURES, matrix
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close
 
 
 def number(got: Any, what: str) -> float:

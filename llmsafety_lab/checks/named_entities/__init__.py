@@ -1,7 +1,12 @@
 """The checks of the named entities lab, in its order: labels for sub-words, spans and their scores, what they tell."""
 
-from llmsafety_lab.checks.named_entities import labels  # isort: skip
-from llmsafety_lab.checks.named_entities import spans  # isort: skip
-from llmsafety_lab.checks.named_entities import reports  # isort: skip
+from llmsafety_lab.checks.named_entities import labels, reports, spans
 
-__all__ = ["labels", "reports", "spans"]
+EXERCISES = (
+    labels.check_align,
+    labels.check_words,
+    spans.check_spans,
+    spans.check_f1,
+    reports.check_interval,
+    reports.check_redaction,
+)

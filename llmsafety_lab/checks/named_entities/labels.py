@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect
 
 IGNORED = -100
 NAMES = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checks.fine_tuning.trust import number
 from llmsafety_lab.checks.named_entities.spans import draw_tags, read_spans
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 
 def _interval(reply: Any) -> tuple[float, float]:

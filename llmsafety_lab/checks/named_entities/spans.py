@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checks.fine_tuning.trust import number
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 Span = tuple[str, int, int]
 TYPES = ("PER", "GEO-LOC", "ORG")

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from llmsafety_lab.course.answer import Answer, Instance
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close
+from llmsafety_lab.checking.answer import Answer, Instance
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect, expect_close
 
 
 @exercise(

@@ -1,8 +1,12 @@
 """The checks of the pretraining lab, in its order: the next token, the measure, masked tokens, sentences, the step."""
 
-from llmsafety_lab.checks.pretraining import causal  # isort: skip
-from llmsafety_lab.checks.pretraining import masking  # isort: skip
-from llmsafety_lab.checks.pretraining import sentences  # isort: skip
-from llmsafety_lab.checks.pretraining import steps  # isort: skip
+from llmsafety_lab.checks.pretraining import causal, masking, sentences, steps
 
-__all__ = ["causal", "masking", "sentences", "steps"]
+EXERCISES = (
+    causal.check_causal_loss,
+    causal.check_schedule,
+    causal.check_perplexity,
+    masking.check_mask,
+    sentences.check_pairs,
+    steps.check_orthogonalise,
+)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect, expect_close, expect_tensor
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
 
 
 def number(reply: Any, what: str) -> Any:

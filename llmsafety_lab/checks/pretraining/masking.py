@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_tensor
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect, expect_tensor
 
 CHANCE = 1e-6
 """What a right answer would show less often than this is taken for a mistake."""

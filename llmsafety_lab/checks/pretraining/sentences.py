@@ -6,9 +6,11 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checks.pretraining.masking import unlikely
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 
 @exercise(

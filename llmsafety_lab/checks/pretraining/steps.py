@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect_close
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import expect_close
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect_close
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect_close
 
 _Z = 1.959964
 

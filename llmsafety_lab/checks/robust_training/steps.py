@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor
 from llmsafety_lab.checks.robust_training.losses import begin, draw, into, logits, slope
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect, expect_close, expect_tensor
 
 
 def _there(model: dict[str, Any], x: Tensor, labels: Tensor) -> list[Tensor]:

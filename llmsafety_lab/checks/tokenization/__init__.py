@@ -1,8 +1,11 @@
 """The checks of the tokenization lab, in its order: learning pairs, coding with them, and a filter that looks twice."""
 
-from llmsafety_lab.checks.tokenization import pairs  # isort: skip
-from llmsafety_lab.checks.tokenization import training  # isort: skip
-from llmsafety_lab.checks.tokenization import coding  # isort: skip
-from llmsafety_lab.checks.tokenization import filters  # isort: skip
+from llmsafety_lab.checks.tokenization import coding, filters, pairs, training
 
-__all__ = ["coding", "filters", "pairs", "training"]
+EXERCISES = (
+    pairs.check_merge,
+    training.check_train,
+    coding.check_encode,
+    coding.check_stream,
+    filters.check_filter,
+)

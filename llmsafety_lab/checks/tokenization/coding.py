@@ -6,10 +6,12 @@ import codecs
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import expect
 from llmsafety_lab.checks.tokenization.pairs import BYTES, LIBRARIES, Pair, join, join_from_right, pick, sequence
 from llmsafety_lab.checks.tokenization.training import Join, draw_words, rule, train
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Mutant, exercise, expect
 
 
 def _first_learnt(pairs: list[tuple[int, Pair]]) -> Pair:

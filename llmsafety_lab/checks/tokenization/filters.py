@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checks.tokenization.pairs import pick
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise
 
 WORDS = ("pineapple", "pistachio", "avocado", "espresso", "ravioli", "paprika", "eclair", "sashimi")
 SENTENCES = ("I would love {} today.", "Bring {}, please!", "{} is on the table", "(no {} for me)", "more\n{}\nand tea")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect
 
 Pair = tuple[bytes, bytes]
 LIBRARIES = (

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Mutant, exercise
+from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checks.tokenization.pairs import BYTES, LIBRARIES, Pair, join, join_from_right, pick, sequence
-from llmsafety_lab.course.answer import Answer
-from llmsafety_lab.course.exercise import Dice, Failed, Mutant, exercise, expect
 
 Words = dict[bytes, int]
 

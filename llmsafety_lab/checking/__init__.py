@@ -1,0 +1,1 @@
+"""What runs beside a student: exercises and their checks, the wire between a check and an answer, the session."""

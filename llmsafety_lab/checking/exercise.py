@@ -1,0 +1,156 @@
+"""What an exercise is, and where the exercises of a lab are found.
+
+A check is a plain function ``check(answer, dice)``. It calls the student's ``answer`` on inputs drawn from ``dice`` and
+says what is wrong by raising `Failed`, most easily through the functions of `expect`. It returns
+nothing when the answer is right, and it cannot tell where the student's code runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmsafety_lab.checking.answer import Answer
+    from llmsafety_lab.checking.dice import Dice
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A wrong answer made from the solution by one edit: a misconception that the check must catch.
+
+    Parameters
+    ----------
+    name
+        The misconception in a word or two.
+    find, replace
+        The edit of the solution's source. ``find`` occurs in it exactly once.
+    says
+        Words that the check's message must hold, so that the student reads what went wrong.
+    """
+
+    name: str
+    find: str
+    replace: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: what the learner sees of it, and the check behind it."""
+
+    id: str
+    title: str
+    points: int
+    difficulty: int
+    importance: int
+    minutes: int
+    answer: str
+    check: Callable[[Answer, Dice], None]
+    forbid: tuple[str, ...] = ()
+    mutants: tuple[Mutant, ...] = field(default=(), repr=False)
+
+    @property
+    def topic(self) -> str:
+        return self.id.partition(".")[0]
+
+    @property
+    def facts(self) -> str:
+        """The line under the heading."""
+        points = f"{self.points} point" + "s" * (self.points != 1)
+        return (
+            f"`{self.id}`, {points}, difficulty {self.difficulty} of 5, importance {self.importance} of 5, "
+            f"{self.minutes} minutes."
+        )
+
+
+def exercise(
+    id: str,
+    title: str,
+    *,
+    points: int,
+    difficulty: int,
+    importance: int,
+    minutes: int,
+    answer: str,
+    forbid: Sequence[str] = (),
+    mutants: Sequence[Mutant] = (),
+) -> Callable[[Callable[[Answer, Dice], None]], Exercise]:
+    """Make the decorated function the check of an exercise; the name is the exercise's then.
+
+    Parameters
+    ----------
+    id
+        ``topic.name``; the topic is the name of the module under `llmsafety_lab.checks`.
+    answer
+        The name of the function or class that the student writes.
+    forbid
+        What the answer must not call: dotted Python names, and operators as ``aten::name``.
+
+    Raises
+    ------
+    ValueError
+        If difficulty or importance is not from 1 to 5, or points are not positive.
+    """
+    if not (1 <= difficulty <= 5 and 1 <= importance <= 5 and points > 0):
+        raise ValueError(f"{id}: difficulty and importance are from 1 to 5, and points at least 1")
+
+    def made(check: Callable[[Answer, Dice], None]) -> Exercise:
+        return Exercise(
+            id, title, points, difficulty, importance, minutes, answer, check, tuple(forbid), tuple(mutants)
+        )
+
+    return made
+
+
+def topics() -> list[str]:
+    """Return the topics that have checks."""
+    from llmsafety_lab import checks
+
+    return sorted(module.name for module in pkgutil.iter_modules(checks.__path__))
+
+
+def exercises(topic: str) -> list[Exercise]:
+    """Return the exercises of one topic's lab, in its order.
+
+    Raises
+    ------
+    LookupError
+        If there is no such topic.
+    """
+    if topic not in topics():
+        raise LookupError(f"there is no lab named {topic!r}; the labs are: {', '.join(topics())}")
+    return list(importlib.import_module(f"llmsafety_lab.checks.{topic}").EXERCISES)
+
+
+@functools.cache
+def homes(topic: str) -> list[str]:
+    """Return the package's modules that hold answers of a topic's lab, which a graded answer cannot use."""
+    answers = {one.answer for one in exercises(topic)}
+    found = []
+    for path in sorted(Path(__file__).parents[1].glob("*.py")):
+        defined = re.findall(r"^(?:def|class) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if path.stem == topic or answers.intersection(defined):
+            found.append(path.stem)
+    return found
+
+
+def find(id: str) -> Exercise:
+    """Return one exercise by its id.
+
+    Raises
+    ------
+    LookupError
+        If there is none.
+    """
+    every = exercises(id.partition(".")[0])
+    for one in every:
+        if one.id == id:
+            return one
+    raise LookupError(f"there is no exercise {id!r}; this lab has: {', '.join(one.id for one in every)}")

@@ -1,0 +1,58 @@
+"""``check("attention.mask")`` in a notebook."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from llmsafety_lab.checking import forbidden
+from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.dice import Dice
+from llmsafety_lab.checking.exercise import Exercise, find
+from llmsafety_lab.checking.expect import Failed
+from llmsafety_lab.checking.result import Result, assess, lost
+from llmsafety_lab.checking.session import Session
+
+
+def check(exercise_id: str) -> Result:
+    """Check what you have written for an exercise, and say what is wrong with it.
+
+    A graded run makes the same check with other random inputs.
+
+    Parameters
+    ----------
+    exercise_id
+        As the exercise's heading gives it.
+
+    Returns
+    -------
+    Result
+        Shown by the notebook in colour; ``print`` it for plain text.
+
+    Raises
+    ------
+    LookupError
+        If there is no such exercise. A mistake in the answer is shown, never raised.
+
+    Examples
+    --------
+    >>> check("attention.mask")  # doctest: +SKIP
+    """
+    return check_in(find(exercise_id), sys._getframe(1).f_globals)
+
+
+def check_in(exercise: Exercise, namespace: dict[str, Any]) -> Result:
+    """Check an exercise's answer among the names of a running notebook."""
+    value = namespace.get(exercise.answer)
+    if not callable(value):
+        return lost(
+            exercise, Failed(f"There is no function or class {exercise.answer} yet: run the cell that defines it.")
+        )
+    if str(getattr(value, "__module__", "")).startswith("llmsafety_lab."):
+        return lost(exercise, Failed(f"This is the course's own {exercise.answer}. Write yours in the cell above."))
+    try:
+        forbidden.refuse(forbidden.trees_of(namespace, exercise.forbid), exercise.answer, exercise.forbid)
+    except forbidden.Forbidden as error:
+        return lost(exercise, Failed(str(error)))
+    session = Session(namespace)
+    return assess(exercise, Answer(exercise.answer, session.handle), Dice(exercise.id))

@@ -1,0 +1,204 @@
+"""From a lab's master to the student's notebook, and to the solved one that is executed for the page.
+
+A master is a MyST notebook with three markers:
+
+- the heading ``### {exercise}`attention.mask` ``, which becomes the exercise's number, title and facts;
+- a code cell tagged ``stub``: what the student finds and edits;
+- a code cell tagged ``solution``: cut from the student's notebook. Where it only imports names from the package
+  (``from llmsafety_lab.attention import rotary``), their source is laid in, so there is no second version.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmsafety_lab import __version__
+from llmsafety_lab.checking import exercise
+
+_HEADING = re.compile(r"^### \{exercise\}`([\w.]+)`[ \t]*$", re.MULTILINE)
+_CHAPTER = re.compile(r"\]\(\.\./chapters/(\w+)\.md(#[\w-]+)?\)")
+_KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class MasterError(ValueError):
+    """A master is not as the build needs it."""
+
+
+def root() -> Path:
+    """Return the course's checkout: this folder or the nearest above it that holds ``_toc.yml``.
+
+    Raises
+    ------
+    LookupError
+        If there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").exists() and (folder / "labs").is_dir():
+            return folder
+    raise LookupError(
+        f"{here} is not inside a checkout of the course (no folder here or above holds _toc.yml and labs)"
+    )
+
+
+def notebooks(root: Path) -> Iterator[Path]:
+    """Yield the masters of all notebooks: the chapters and labs whose front matter names a kernel."""
+    for folder in ("chapters", "labs"):
+        for path in sorted((root / folder).glob("*.md")):
+            head = path.read_text(encoding="utf-8").partition("\n---\n")[0]
+            if head.startswith("---\n") and re.search(r"^kernelspec:", head, re.MULTILINE):
+                yield path
+
+
+def read(path: Path) -> Any:
+    """Return a master as a notebook, its exercises' headings filled in.
+
+    Raises
+    ------
+    MasterError
+        If an exercise is unknown, or lacks its stub, its solution or its check.
+    """
+    import jupytext
+
+    notebook = jupytext.read(path)
+    number = 0
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for match in _HEADING.finditer(cell.source):
+            number += 1
+            try:
+                one = exercise.find(match[1])
+            except LookupError as error:
+                raise MasterError(f"{path}: {error}") from None
+            cell.source = cell.source.replace(match[0], f"### Exercise {number}. {one.title}\n\n{one.facts}")
+            _complete(path, notebook, one)
+    notebook.metadata["kernelspec"] = dict(_KERNEL)
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata.pop("jupytext", None)
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"{path.stem.replace('_', '-')}-{index:03d}"
+    return notebook
+
+
+def _complete(path: Path, notebook: Any, one: exercise.Exercise) -> None:
+    defined = re.compile(
+        rf"^(?:def|class) {one.answer}\b|^from llmsafety_lab\S* import .*\b{one.answer}\b", re.MULTILINE
+    )
+    for tag in ("stub", "solution"):
+        if not any(tag in tags(cell) and defined.search(cell.source) for cell in notebook.cells):
+            raise MasterError(f"{path}: {one.id} has no cell tagged {tag!r} that defines {one.answer}")
+    if not any(f'check("{one.id}")' in cell.source for cell in notebook.cells if cell.cell_type == "code"):
+        raise MasterError(f'{path}: no cell calls check("{one.id}")')
+
+
+def tags(cell: Any) -> list[str]:
+    """Return a cell's tags."""
+    return cell.metadata.get("tags", [])
+
+
+def solved(path: Path) -> Any:
+    """Return a master as the notebook that is executed: with the solutions, the package's own source laid in."""
+    notebook = read(path)
+    for cell in notebook.cells:
+        if "solution" in tags(cell):
+            cell.source = lay_in(cell.source)
+    return notebook
+
+
+def lay_in(source: str) -> str:
+    """Replace a solution that only imports names from the package by their source."""
+    tree = ast.parse(source)
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    if len(imports) != len(tree.body) or not all((node.module or "").startswith("llmsafety_lab.") for node in imports):
+        return source
+    parts = [_source(str(node.module), alias.name) for node in imports for alias in node.names]
+    return "\n\n\n".join(parts)
+
+
+def _source(module: str, name: str) -> str:
+    spec = importlib.util.find_spec(module)
+    text = Path(str(spec and spec.origin)).read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+        if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
+            return _source(str(node.module), name)
+    raise MasterError(f"{module} defines no function or class {name} at its top level")
+
+
+def solutions(path: Path) -> dict[str, str]:
+    """Return the source of every solution of a lab, by the exercise's id."""
+    cells = [cell.source for cell in solved(path).cells if "solution" in tags(cell)]
+    found = {}
+    for one in exercise.exercises(path.stem):
+        defined = re.compile(rf"^(?:def|class) {one.answer}\b", re.MULTILINE)
+        found[one.id] = next(source for source in cells if defined.search(source))
+    return found
+
+
+def repository(root: Path) -> str:
+    """Return the one repository setting, from ``_config.yml``."""
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    return config["repository"]["url"].rstrip("/")
+
+
+def student(path: Path) -> Any:
+    """Return the student's notebook: solutions cut, the package's installation put in, links made absolute."""
+    notebook = read(path)
+    repo = repository(path.parents[1])
+    owner, name = repo.split("/")[-2:]
+    site = f"https://{owner}.github.io/{name}"
+    cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = _CHAPTER.sub(rf"]({site}/chapters/\1.html\2)", cell.source)
+    cells.insert(1, _bootstrap(cells[0], repo))
+    notebook.cells = cells
+    notebook.metadata["colab"] = {"provenance": [], "toc_visible": True}
+    return notebook
+
+
+def _bootstrap(like: Any, repo: str) -> Any:
+    import nbformat
+
+    lines = (
+        "# Installs the course's package where it is missing, as in a fresh Colab.",
+        "import importlib.util",
+        'if importlib.util.find_spec("llmsafety_lab") is None:',
+        f'    %pip install -q "llmsafety-lab @ git+{repo}@v{__version__}"',
+    )
+    cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["bootstrap"]})
+    cell.id = f"{like.id.rpartition('-')[0]}-bootstrap"
+    return cell
+
+
+def build(root: Path, *, check: bool = False) -> list[Path]:
+    """Write every lab's student notebook; return those that were stale.
+
+    Parameters
+    ----------
+    check
+        Write nothing, only return what would be written.
+    """
+    import nbformat
+
+    stale = []
+    for path in notebooks(root):
+        if path.parent.name != "labs":
+            continue
+        target = path.with_suffix(".ipynb")
+        text = nbformat.writes(student(path), indent=1, ensure_ascii=False) + "\n"
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            stale.append(target)
+            if not check:
+                target.write_text(text, encoding="utf-8")
+    return stale

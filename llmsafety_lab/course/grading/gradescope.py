@@ -1,0 +1,102 @@
+"""Gradescope: the autograder's zip, and what runs inside its container."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from llmsafety_lab.checking import exercise
+from llmsafety_lab.course.grading import reports
+from llmsafety_lab.course.grading.grade import grade_one, read_key, write
+from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, SandboxError, Unsafe
+from llmsafety_lab.course.grading.submissions import LARGEST, Submission
+
+_SETUP = """#!/usr/bin/env bash
+# Gradescope runs this once, as root, when the autograder's image is built.
+set -euo pipefail
+apt-get update
+apt-get install -y bubblewrap python3 python3-venv git
+python3 -m venv /autograder/venv
+/autograder/venv/bin/pip install --quiet /autograder/source/package
+chmod -R go-rwx /autograder/source
+"""
+
+_RUN = """#!/usr/bin/env bash
+# Gradescope runs this for every submission, as root.
+set -euo pipefail
+base="${{AUTOGRADER_ROOT:-/autograder}}"
+python="${{AUTOGRADER_PYTHON:-$base/venv/bin/python}}"
+mkdir -p "$base/results"
+chmod 700 "$base/source" "$base/results" "$base/submission"
+exec "$python" -m llmsafety_lab.course.cli gradescope --lab {topic} --run "$base"
+"""
+
+_NOBODY = 65534
+_FILES = ("pyproject.toml", "README.md", "LICENSE")
+
+
+def pack(root: Path, topic: str, key_file: Path, target: Path) -> None:
+    """Write the autograder's zip for one lab: the package, the key and the two scripts that Gradescope calls.
+
+    Raises
+    ------
+    LookupError
+        If there is no such lab.
+    InputError
+        If the key cannot be used.
+    """
+    exercise.exercises(topic)
+    key = read_key(key_file)
+    part = target.with_name(f".{target.name}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, "setup.sh", _SETUP.encode(), 0o755)
+        _add(archive, "run_autograder", _RUN.format(topic=topic).encode(), 0o755)
+        _add(archive, "key", key, 0o600)
+        for name in _FILES:
+            _add(archive, f"package/{name}", (root / name).read_bytes(), 0o644)
+        for path in sorted((root / "llmsafety_lab").rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                _add(archive, f"package/{path.relative_to(root).as_posix()}", path.read_bytes(), 0o644)
+    part.replace(target)
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = (0o100000 | mode) << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, data)
+
+
+def run(base: Path, topic: str) -> dict[str, Any]:
+    """Grade the one submission of a Gradescope container and write its results file.
+
+    The container is thrown away afterwards. Where it does not let bubblewrap make namespaces, the student's code runs
+    as another user, who can read neither the key nor the results.
+    """
+    metadata = json.loads((base / "submission_metadata.json").read_text(encoding="utf-8"))
+    users = sorted(str(user.get("email") or user.get("id") or "") for user in metadata.get("users", []))
+    student = ",".join(users)
+    every = exercise.exercises(topic)
+    files = sorted((base / "submission").rglob("*.ipynb"))
+    notebooks = [path for path in files if path.is_file() and not path.is_symlink()]
+    now = datetime.now()
+    if len(notebooks) != 1:
+        submission = Submission(student, "", None, f"{len(notebooks)} notebooks were handed in, not one", now, False)
+    elif notebooks[0].stat().st_size > LARGEST:
+        submission = Submission(student, "", None, "it is too large for a notebook", now, False)
+    else:
+        submission = Submission(student, notebooks[0].name, notebooks[0].read_bytes(), "", now, False)
+    limits = Limits()
+    key = read_key(base / "source" / "key")
+    try:
+        with Sandbox(topic, limits) as box:
+            graded = grade_one(submission, every, key, box)
+    except SandboxError:
+        with Unsafe(limits, uid=_NOBODY) as other:
+            graded = grade_one(submission, every, key, other)
+    results = reports.gradescope(graded)
+    write(base / "results" / "results.json", json.dumps(results, indent=1))
+    return results

