@@ -276,7 +276,7 @@ def _keys(tree: Path, vendored: str) -> tuple[str, str]:
     frame = hashlib.sha256(" ".join([vendored, *map(version, _TOOLS)]).encode())
     content = hashlib.sha256()
     for digest, paths in (
-        (frame, [here / "book.py", here / "site.py", *shared]),
+        (frame, [here / "build.py", here / "site.py", *shared]),
         (content, [*files, *sorted(labs.glob("*.ipynb"))]),
     ):
         for path in paths:
