@@ -1,7 +1,6 @@
 // What the pages need beyond the theme: diagrams in the page's colours, and names and focus for what the theme leaves mute.
 (() => {
   const root = document.documentElement;
-  window.__jupyter_widgets_assets_path__ = new URL("vendor/widgets/", document.currentScript.src).href;
 
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
@@ -64,29 +63,12 @@
     }
   };
 
-  // The widgets speak to MathJax 2; the page has MathJax 3.
-  const bridge = () => {
-    if (!window.MathJax?.typesetPromise || window.MathJax.Hub) return;
-    window.MathJax.Hub = { Queue: ([, , element]) => window.MathJax.typesetPromise([element]) };
-  };
-
-  // A slider is named by the label beside it.
-  const nameSliders = () => {
-    for (const slider of document.querySelectorAll(".widget-slider [role=slider]:not([aria-label])")) {
-      const label = slider.closest(".widget-slider").querySelector(".widget-label")?.textContent;
-      if (label) slider.setAttribute("aria-label", label);
-    }
-  };
-
   document.addEventListener("DOMContentLoaded", () => {
-    bridge();
     window.mermaid?.initialize({ startOnLoad: false });
     for (const diagram of document.querySelectorAll("div.mermaid")) diagram.dataset.source = diagram.textContent;
     mend();
     draw();
     addEventListener("resize", mend);
-    for (const output of document.querySelectorAll(".cell_output:has(script[type*=widget-view])"))
-      new MutationObserver(nameSliders).observe(output, { childList: true, subtree: true });
     new MutationObserver(draw).observe(root, {
       attributes: true,
       attributeFilter: ["data-theme"],

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from llmsafety_lab.course.book.finish import finish
 from llmsafety_lab.course.book.vendor import BookError, replacing, vendor, write
 
 HIDDEN = {"injected-parameters", "mutants", "bootstrap"}
@@ -61,7 +62,7 @@ def build(root: Path) -> Path:
         shutil.rmtree(output, ignore_errors=True)
     state.unlink(missing_ok=True)
     sphinx(tree)
-    _publish(output / "html", vendored / "web", root / "labs", site)
+    _publish(output / "html", vendored, root / "labs", site)
     files = sorted(str(path.relative_to(site)) for path in site.rglob("*.*") if path.is_file())
     write(state, json.dumps({"keys": [frame, content], "files": files}).encode())
     print(f"site built ({time.monotonic() - started:.1f} s)")
@@ -253,12 +254,13 @@ def sphinx(tree: Path, *options: str) -> None:
         raise BookError(f"The strict build failed:\n{said}")
 
 
-def _publish(pages: Path, web: Path, labs: Path, site: Path) -> None:
+def _publish(pages: Path, vendored: Path, labs: Path, site: Path) -> None:
     with replacing(site.with_name("site.new")) as made:
         shutil.copytree(pages, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".buildinfo*", "objects.inv"))
-        shutil.copytree(web, made / "_static" / "vendor", dirs_exist_ok=True, copy_function=_link)
+        shutil.copytree(vendored / "web", made / "_static" / "vendor", dirs_exist_ok=True, copy_function=_link)
         for notebook in labs.glob("*.ipynb"):
             shutil.copy2(notebook, made / "labs")
+        finish(made, vendored)
         (made / ".nojekyll").touch()
     old = site.with_name("site.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -276,7 +278,7 @@ def _keys(tree: Path, vendored: str) -> tuple[str, str]:
     frame = hashlib.sha256(" ".join([vendored, *map(version, _TOOLS)]).encode())
     content = hashlib.sha256()
     for digest, paths in (
-        (frame, [here / "build.py", here / "site.py", *shared]),
+        (frame, [*sorted(here.glob("*.*")), *sorted(here.glob("templates/*")), *shared]),
         (content, [*files, *sorted(labs.glob("*.ipynb"))]),
     ):
         for path in paths:

@@ -277,6 +277,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("picture", Picture)
     app.add_role("source", SourceRole())
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it for an extension that is not loaded
+    app.config.templates_path.append(str(Path(__file__).with_name("templates")))
     app.connect("config-inited", name_recipes)
     app.connect("doctree-read", add_lab_bar)
     app.connect("html-page-context", mend_page)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _SERVED = (
-    ("mathjax/es5/tex-mml-chtml.js", "mathjax/tex-mml-chtml.js"),
-    ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
-    ("mathjax/es5/input/tex/extensions", "mathjax/input/tex/extensions"),
-    ("mathjax/es5/a11y", "mathjax/a11y"),
-    ("mathjax/es5/sre", "mathjax/sre"),
     ("mermaid/dist/mermaid.min.js", "mermaid/mermaid.min.js"),
-    ("requirejs/require.js", "widgets/require.js"),
-    ("@jupyter-widgets/html-manager/dist", "widgets"),
+    ("minisearch/dist/umd/index.js", "search/minisearch.js"),
 )
 _FONTS = ("source-serif-4", "source-sans-3", "source-code-pro")
-_TESTING = ("playwright-core", "axe-core")
-
-
-_BASE = re.compile(r"`\$\{\w+\.origin\}\$\{\w+\.pathname\}`")  # where the widgets' script thinks its fonts are
+_BUILDING = (
+    "playwright-core",
+    "axe-core",
+    "temml",
+    "purgecss",
+    "@fontsource/stix-two-math",
+    "@fortawesome/fontawesome-free",
+)
+"""What the build and the tests use of npm's packages, beside what the site serves."""
 
 
 class BookError(RuntimeError):
@@ -72,18 +71,17 @@ def vendor(root: Path) -> Path:
         modules = npm / "node_modules"
         for source, name in _SERVED:
             _copy(modules / source, made / "web" / name)
-        embed = made / "web" / "widgets" / "embed-amd.js"
-        script = embed.read_text(encoding="utf-8")
-        write(embed, _BASE.sub(r"window.__jupyter_widgets_assets_path__||\g<0>", script).encode())
         faces = []
         for font in _FONTS:
-            _copy(modules / "@fontsource-variable" / font / "files", made / "web" / "fonts" / font)
+            files = modules / "@fontsource-variable" / font / "files"
+            for path in files.glob("*-wght-*.woff2"):
+                _copy(path, made / "web" / "fonts" / font / path.name)
             for style in ("wght.css", "wght-italic.css"):
                 css = (modules / "@fontsource-variable" / font / style).read_text(encoding="utf-8")
                 faces.append(css.replace("./files/", f"./{font}/"))
         write(made / "web" / "fonts" / "fonts.css", "\n".join(faces).encode())
-        for name in _TESTING:
-            shutil.move(modules / name, made / "node_modules" / name)
+        for name in _with_their_own(modules, _BUILDING):
+            shutil.copytree(modules / name, made / "node_modules" / name)
         shutil.rmtree(npm)
     return target
 
@@ -108,6 +106,18 @@ def write(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
     part.replace(path)
+
+
+def _with_their_own(modules: Path, names: Iterable[str]) -> set[str]:
+    """Return packages and all that they need."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (modules / name).exists():
+            found.add(name)
+            waiting += json.loads((modules / name / "package.json").read_text(encoding="utf-8")).get("dependencies", {})
+    return found
 
 
 def _copy(source: Path, target: Path) -> None:
