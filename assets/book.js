@@ -63,7 +63,64 @@
     }
   };
 
+  // What a reader has read and answered stays in this browser.
+  const page = location.pathname.split("/").slice(-2).join("/");
+  const kept = () => JSON.parse(localStorage.getItem("reading") ?? "{}");
+  const keep = (change) => {
+    try {
+      const all = kept();
+      all[page] = { ...all[page], ...change(all[page] ?? {}) };
+      localStorage.setItem("reading", JSON.stringify(all));
+    } catch {
+      // A browser that keeps nothing shows no marks.
+    }
+  };
+
+  const markRead = () => {
+    const all = kept();
+    for (const link of document.querySelectorAll("nav.bd-links a"))
+      if (all[new URL(link.href).pathname.split("/").slice(-2).join("/")]?.read) link.dataset.read = "";
+  };
+
+  const watchEnd = () => {
+    const end = document.querySelector(".prev-next-footer");
+    if (!end || !/^(chapters|labs)\//.test(page)) return;
+    new IntersectionObserver((seen, observer) => {
+      if (!seen.some(({ isIntersecting }) => isIntersecting)) return;
+      observer.disconnect();
+      keep(() => ({ read: true }));
+      markRead();
+    }).observe(end);
+  };
+
+  // The first option that is opened counts.
+  const score = () => {
+    const quizzes = [...document.querySelectorAll(".quiz")];
+    if (!quizzes.length) return;
+    const line = document.createElement("p");
+    line.className = "quiz-score";
+    line.setAttribute("role", "status");
+    quizzes.at(-1).after(line);
+    const show = () => {
+      const first = Object.values(kept()[page]?.quiz ?? {});
+      line.textContent = first.length
+        ? `${first.filter(Boolean).length} of ${first.length} right at the first try; ${quizzes.length - first.length} to go.`
+        : "";
+    };
+    for (const [number, quiz] of quizzes.entries())
+      for (const option of quiz.querySelectorAll(".quiz-option"))
+        option.addEventListener("toggle", () => {
+          if (!option.open) return;
+          keep((mine) => ({ quiz: { [number]: option.classList.contains("right"), ...mine.quiz } }));
+          show();
+        });
+    show();
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    markRead();
+    watchEnd();
+    score();
     window.mermaid?.initialize({ startOnLoad: false });
     for (const diagram of document.querySelectorAll("div.mermaid")) diagram.dataset.source = diagram.textContent;
     mend();

@@ -120,10 +120,12 @@ def key(options: argparse.Namespace) -> int:
 
 
 def book(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course.book import build, masters
+    from llmsafety_lab.course.book import build, masters, pdf
 
     site = build.build(masters.root())
     print(f"the site is in {site}")
+    if options.pdf:
+        print(f"the book is in {pdf.bind(masters.root())}")
     if options.serve:
         build.serve(site, options.port)
     return 0
@@ -200,6 +202,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = add(book, "build the site from the executed notebooks", "book --serve")
     one.add_argument("--serve", action="store_true", help="serve it then")
+    one.add_argument("--pdf", action="store_true", help="print it into one PDF, too")
     one.add_argument("--port", type=_positive, default=8000, help="default: 8000, or the next that is free")
 
     add(doctor, "say what is missing on this machine and how to get it", "doctor")

@@ -20,13 +20,10 @@ from typing import Any
 
 import yaml
 
+from llmsafety_lab.course.book.dress import dress
 from llmsafety_lab.course.book.finish import finish
 from llmsafety_lab.course.book.vendor import BookError, replacing, vendor, write
 
-HIDDEN = {"injected-parameters", "mutants", "bootstrap"}
-"""Tags of cells that no reader needs to see."""
-
-_GLUE = "application/papermill.record/"
 _TOOLS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "sphinxcontrib-bibtex")
 
 
@@ -145,40 +142,6 @@ def _relink(page: Path, notebooks: set[str]) -> str:
         return f"]({link[1] or ''}{link[2] or ''}{name}.{'ipynb' if folder + name in notebooks else 'md'}"
 
     return re.sub(r"\]\((\.\./|\./)?((?:chapters|labs)/)?(\w+)\.md(?=[)#])", one, text)
-
-
-def dress(notebook: str) -> str:
-    """Return an executed notebook as a page shows it: solutions folded, what no reader needs taken out."""
-    content = json.loads(notebook)
-    content["metadata"].pop("papermill", None)
-    for cell in content["cells"]:
-        tags = cell["metadata"].get("tags", [])
-        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key != "papermill"}
-        if HIDDEN & set(tags):
-            tags = [*tags, "remove-cell"]
-        if "solution" in tags:
-            tags = [*tags, "hide-cell"]
-            cell["metadata"]["mystnb"] = {"code_prompt_show": "Solution", "code_prompt_hide": "Solution"}
-        if tags:
-            cell["metadata"]["tags"] = tags
-        if "outputs" in cell:
-            cell["outputs"] = _joined(cell["outputs"])
-    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
-
-
-def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put glued values last, so that what was printed between them is one block again."""
-    glued = [one for one in outputs if any(mime.startswith(_GLUE) for mime in one.get("data", {}))]
-    joined: list[dict[str, Any]] = []
-    for one in outputs:
-        if one in glued:
-            continue
-        last = joined[-1] if joined else {}
-        if one["output_type"] == "stream" and last.get("name") == one["name"]:
-            joined[-1] = {**last, "text": "".join([*last["text"], *one["text"]])}
-        else:
-            joined.append(one)
-    return joined + glued
 
 
 def execution_times(times: Path) -> str:

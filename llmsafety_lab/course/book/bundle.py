@@ -34,7 +34,9 @@ def bundle(site: Path, pages: dict[Path, str], purge: Callable[[Any], list[str]]
         Takes a style sheet and what uses it; returns it without the rules that nothing uses.
     """
     static = site / "_static"
-    styles, head, foot = [], [], []
+    styles: list[Path] = []
+    head: list[Path] = []
+    foot: list[Path] = []
     for page, text in pages.items():
         top, _, bottom = text.partition("</head>")
         for found, into in (

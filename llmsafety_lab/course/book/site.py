@@ -19,19 +19,11 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 
+from llmsafety_lab.course.book.heads import Details, Summary, add_head, repository_file
+
 _FOLD = re.compile(
     r'<summary[^>]*>\s*<p class="collapsed [^>]*>(.*?)</p>\s*<p class="expanded [^>]*>.*?</p>\s*</summary>'
 )
-
-COLAB = "https://colab.research.google.com/github"
-
-
-class Details(nodes.General, nodes.Element):
-    """A disclosure: its first child is a `Summary`."""
-
-
-class Summary(nodes.General, nodes.TextElement):
-    """What stands on a disclosure while it is folded."""
 
 
 class FolkRecipe(nodes.Admonition, nodes.Element):
@@ -158,48 +150,9 @@ class SourceRole(SphinxRole):
         return [nodes.reference("", "", nodes.literal("", self.text), refuri=url)], []
 
 
-def repository_file(config: Any, path: str) -> str:
-    """Return the address of a file of the repository on its host."""
-    url, branch = _repository(config)
-    return f"{url}/blob/{branch}/{path}"
-
-
-def _repository(config: Any) -> tuple[str, str]:
-    options = config.html_theme_options
-    return options["repository_url"].rstrip("/"), options.get("repository_branch") or "main"
-
-
 def _inline(directive: SphinxDirective, text: str) -> list[nodes.Node]:
     parsed, _ = directive.state.inline_text(text, directive.lineno)
     return parsed
-
-
-def add_lab_bar(app: Sphinx, doctree: nodes.document) -> None:
-    """Put Colab, download and GitHub under the title of a lab, and how to run it at home."""
-    name = app.env.docname
-    section = next(doctree.findall(nodes.section), None)
-    if not name.startswith("labs/") or section is None:
-        return
-    url, branch = _repository(app.config)
-    path = f"{name}.ipynb"
-    repo = url.removeprefix("https://github.com/")
-    links = [
-        ("Open in Colab", f"{COLAB}/{repo}/blob/{branch}/{path}", "colab"),
-        ("Download", Path(path).name, "download"),
-        ("GitHub", f"{url}/blob/{branch}/{path}", "github"),
-    ]
-    bar = nodes.container(classes=["lab-bar"])
-    for text, target, kind in links:
-        label = nodes.inline(text, text)
-        bar += nodes.paragraph(text, "", nodes.reference("", "", label, refuri=target, classes=["lab-button", kind]))
-    commands = f'pip install "llmsafety-lab @ git+{url}" notebook\njupyter notebook {Path(path).name}'
-    hint = "Download the notebook, then install the package and start Jupyter in the same folder:"
-    summary = Summary("Run locally", "Run locally")
-    shown = nodes.container("", nodes.paragraph(hint, hint), nodes.literal_block(commands, commands, language="bash"))
-    bar += Details("", summary, shown, classes=["lab-local"])
-    for node in bar.findall(nodes.TextElement):
-        node.source, node.line = doctree.get("source") or name, 1
-    section.insert(1, bar)
 
 
 def mend_page(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -279,7 +232,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it for an extension that is not loaded
     app.config.templates_path.append(str(Path(__file__).with_name("templates")))
     app.connect("config-inited", name_recipes)
-    app.connect("doctree-read", add_lab_bar)
+    app.connect("doctree-read", add_head)
     app.connect("html-page-context", mend_page)
     app.connect("html-page-context", load_diagrams)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
