@@ -148,6 +148,33 @@ const behaviour = async () => {
   return result;
 };
 
+// Each living page, started by keyboard: what it computed for the text in its field, and for another one.
+const living = async (name) => {
+  const { page, seen, close } = await open();
+  try {
+    await page.goto(`${base}chapters/${name}.html`);
+    const before = seen.bytes;
+    const box = page.locator(".live");
+    await box.locator("button").focus();
+    await page.keyboard.press("Enter");
+    const text = box.locator("textarea");
+    await text.waitFor({ timeout: 120000 });
+    await box.locator("table td, dd span").first().waitFor();
+    const read = () => box.evaluate((element) => ({ maps: element.maps, counts: element.counts }));
+    const first = { text: await text.inputValue(), ...(await read()) };
+    await text.fill("A model reads what you type, and so do you.");
+    await text.blur();
+    await page.waitForTimeout(3000);
+    await page.addScriptTag({ content: axe });
+    const second = { text: await text.inputValue(), ...(await read()) };
+    return { before, runs: [first, second], axe: await violations(page, EVERYTHING), console: seen.console, offsite: seen.offsite };
+  } catch (error) {
+    return { crash: String(error) };
+  } finally {
+    await close();
+  }
+};
+
 // Without JavaScript, and on paper.
 const plain = async (name) => {
   const { page, close } = await open({ javaScriptEnabled: false });
@@ -171,6 +198,7 @@ const worker = async () => {
   for (let name = queue.shift(); name; name = queue.shift()) pages[name] = await visit(name);
 };
 await Promise.all([worker(), worker()]);
-const report = { pages, behaviour: await behaviour(), plain: await plain("chapters/attention.html") };
+const report = { pages, behaviour: await behaviour(), plain: await plain("chapters/attention.html"), living: {} };
+for (const name of ["attention", "tokenization"]) report.living[name] = await living(name);
 await browser.close();
 process.stdout.write(JSON.stringify(report));

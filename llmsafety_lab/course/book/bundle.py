@@ -12,7 +12,7 @@ from typing import Any
 from llmsafety_lab.course.book.vendor import write
 
 _STYLE = re.compile(r'[ \t]*<link(?=[^>]*rel="stylesheet")[^>]*href="(?!https?:)([^"?]*)[^"]*"[^>]*>\n?')
-_SCRIPT = re.compile(r'[ \t]*<script(?![^>]*defer)[^>]*src="(?!https?:)([^"?]*)[^"]*"[^>]*>\s*</script>\n?')
+_SCRIPT = re.compile(r'[ \t]*<script(?![^>]*(?:defer|module))[^>]*src="(?!https?:)([^"?]*)[^"]*"[^>]*>\s*</script>\n?')
 _PRELOAD = re.compile(r'[ \t]*<link rel="preload"[^>]*>\n?')
 _URL = re.compile(r"url\((?!['\"]?(?:data:|#|https?:))['\"]?([^)'\"]+)['\"]?\)")
 _PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')

@@ -19,6 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 
+from llmsafety_lab.course.book import live
 from llmsafety_lab.course.book.heads import Details, Summary, add_head, repository_file
 
 _FOLD = re.compile(
@@ -231,6 +232,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("source", SourceRole())
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it for an extension that is not loaded
     app.config.templates_path.append(str(Path(__file__).with_name("templates")))
+    live.setup(app)
     app.connect("config-inited", name_recipes)
     app.connect("doctree-read", add_head)
     app.connect("html-page-context", mend_page)
