@@ -6,6 +6,8 @@ PORT ?= 8000
 BIN := .venv/bin
 LAB := $(BIN)/python -m llmsafety_lab.course.cli
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Byte code is written by whoever imports a library first, and saves the others seconds each.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Runs one step, says what it is and how long it took, and notes that for the table at the end.
 define step
@@ -38,7 +40,6 @@ setup: .venv/ready ## create the virtual environment
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(call step,install,$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-compile -r requirements.txt && \
 	  $(BIN)/python -m pip install --quiet --no-compile --no-deps --editable .)
-	$(call step,byte code,$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true)
 	@touch $@
 
 tools: ## install the sandbox and the browser where apt may

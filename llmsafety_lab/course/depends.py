@@ -97,13 +97,16 @@ def read(code: str) -> Facts:
                 raise ValueError(f"line {node.lineno}: a relative import; name the whole module")
             modules |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and (face := _face(node.func)):
-            name = node.args[0] if node.args else None
-            loads.add((face, name.value if isinstance(name, ast.Constant) else None))
+            loads.add((face, _literal(node.args[0]) if node.args else None))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if _DOTTED.fullmatch(node.value):
                 modules.add(node.value)
             files |= _named(node.value)
     return Facts({name for name in modules if name.partition(".")[0] == _NAME}, loads, files)
+
+
+def _literal(node: ast.expr) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _face(function: ast.expr) -> str | None:
@@ -147,11 +150,11 @@ def _entries(path: Path, changed: int) -> set[str]:
     """Return the names of what a module registers: every `name=...` in the value of its variable ENTRY or ENTRIES."""
     assigned = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
     return {
-        keyword.value.value
+        name
         for node in assigned
         if any(getattr(target, "id", "") in ("ENTRY", "ENTRIES") for target in node.targets)
         for keyword in ast.walk(node)
-        if isinstance(keyword, ast.keyword) and keyword.arg == "name" and isinstance(keyword.value, ast.Constant)
+        if isinstance(keyword, ast.keyword) and keyword.arg == "name" and (name := _literal(keyword.value))
     }
 
 

@@ -26,7 +26,7 @@ def allowed(importer: str, imported: str, order: list[str]) -> bool:
     Parameters
     ----------
     importer, imported
-        Modules, such as ``llmsafety_lab.models.entry``. What is in the same part, and the package's own `__init__`, may.
+        Modules, such as ``llmsafety_lab.models.entry``. Inside a part all is allowed.
     order
         The topics; one knows those before it.
     """

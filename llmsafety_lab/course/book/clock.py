@@ -1,4 +1,4 @@
-"""What each topic costs: the seconds of its notebooks and tests on one core, and the budget that they must keep.
+"""What each topic costs: the seconds of a core that its notebooks and tests take, and the budget that they must keep.
 
 The notebooks' seconds are in `_build/executed/times.json`, those of the tests in `_build/clock.json`, those of the
 steps of a whole run in `_build/steps`. What was kept counts with the seconds that it took when it ran.
@@ -24,7 +24,7 @@ def topics(root: Path) -> dict[str, dict[str, float]]:
     times, clock = root / "_build" / "executed" / "times.json", root / "_build" / "clock.json"
     for run in json.loads(times.read_text()) if times.exists() else []:
         folder, _, topic = run["notebook"].partition("/")
-        found.setdefault(topic, {})[_FOLDERS[folder]] = run["seconds"]
+        found.setdefault(topic, {})[_FOLDERS[folder]] = run["core_seconds"]
     for topic, seconds in (json.loads(clock.read_text()) if clock.exists() else {}).items():
         found.setdefault(topic, {}).update(seconds)
     return dict(sorted(found.items()))
@@ -35,7 +35,7 @@ def rows(root: Path) -> list[list[str]]:
     known = topics(root)
     sums = {column: sum(seconds.get(column, 0) for seconds in known.values()) for column in COLUMNS}
     lines = [*known.items(), (f"all {len(known)}", sums)]
-    return [["seconds on one core", *COLUMNS, "sum"]] + [
+    return [["core seconds", *COLUMNS, "sum"]] + [
         [name, *(f"{seconds[one]:.0f}" if one in seconds else "" for one in COLUMNS), f"{sum(seconds.values()):.0f}"]
         for name, seconds in lines
     ]
@@ -52,7 +52,7 @@ def table(root: Path) -> str:
 def over(root: Path) -> list[str]:
     """Return a line for each topic that takes more than twice its budget."""
     return [
-        f"{topic} takes {sum(seconds.values()):.0f} seconds on one core; its budget is {BUDGET}, the limit {2 * BUDGET}"
+        f"{topic} takes {sum(seconds.values()):.0f} core seconds; its budget is {BUDGET}, the limit {2 * BUDGET}"
         for topic, seconds in topics(root).items()
         if sum(seconds.values()) > 2 * BUDGET
     ]

@@ -46,6 +46,7 @@ class Run:
 
     notebook: str
     seconds: float
+    core_seconds: float
     peak_mb: float
     scale: str
     key: str
@@ -124,9 +125,9 @@ def execute(
         except KeyboardInterrupt:
             stop.set()
             raise
-    done = {job.name: job for job in todo}
-    for run in runs:
-        _lay_out(root, done[run.notebook], store)
+    for job in todo:
+        if job.name in {run.notebook for run in runs}:
+            _lay_out(root, job, store)
     if failures:
         raise NotebookError("\n\n".join(failures))
     times = [asdict(run) for run in sorted(runs, key=lambda run: run.notebook)]
@@ -202,7 +203,8 @@ def _run(root: Path, job: Job, scale: str, runner: Runner, store: Path) -> Run:
             log = Path(scratch, "log")
             said = log.read_text(errors="replace") if log.exists() else ""
             raise NotebookError(_report(job.name, failed, f"{said}\n{facts['error']}"))
-        run = Run(job.name, round(facts["seconds"], 1), round(facts["peak_mb"]), scale, job.key)
+        spent = (round(facts[name], 1) for name in ("seconds", "core_seconds"))
+        run = Run(job.name, *spent, round(facts["peak_mb"]), scale, job.key)
         _write(store / f"{job.key}.ipynb", partial.read_text(encoding="utf-8"))
         _write(store / f"{job.key}.json", json.dumps(asdict(run)))
     tqdm.write(f"  {job.name}: {run.seconds:.1f} s, {run.peak_mb:.0f} MB")

@@ -77,6 +77,7 @@ def _serve(connection: socket.socket) -> None:
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         facts = {
             "seconds": time.monotonic() - started,
+            "core_seconds": sum(one.ru_utime + one.ru_stime for one in used),
             "peak_mb": max(one.ru_maxrss for one in used) / (1 << 20 if sys.platform == "darwin" else 1 << 10),
             "error": error,
         }
@@ -109,7 +110,7 @@ def run(folder: str, source: str, target: str, parameters: dict[str, Any], secon
 
             has_kernel = True
 
-            async def is_alive(self) -> bool:
+            async def is_alive(self) -> bool:  # type: ignore[override]
                 return _runs(kernel)
 
         manager = Forked(connection_file=str(connection))

@@ -19,6 +19,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinx.writers.html5 import HTML5Translator
 
+from llmsafety_lab import __version__
+
 _FOLD = re.compile(
     r'<summary[^>]*>\s*<p class="collapsed [^>]*>(.*?)</p>\s*<p class="expanded [^>]*>.*?</p>\s*</summary>'
 )
@@ -184,7 +186,7 @@ def add_lab_bar(app: Sphinx, doctree: nodes.document) -> None:
     path = f"{name}.ipynb"
     repo = url.removeprefix("https://github.com/")
     links = [
-        ("Open in Colab", f"{COLAB}/{repo}/blob/{branch}/{path}", "colab"),
+        ("Open in Colab", f"{COLAB}/{repo}/blob/v{__version__}/{path}", "colab"),
         ("Download", Path(path).name, "download"),
         ("GitHub", f"{url}/blob/{branch}/{path}", "github"),
     ]
@@ -192,7 +194,7 @@ def add_lab_bar(app: Sphinx, doctree: nodes.document) -> None:
     for text, target, kind in links:
         label = nodes.inline(text, text)
         bar += nodes.paragraph(text, "", nodes.reference("", "", label, refuri=target, classes=["lab-button", kind]))
-    commands = f'pip install "llmsafety-lab @ git+{url}" notebook\njupyter notebook {Path(path).name}'
+    commands = f'pip install "llmsafety-lab @ git+{url}@v{__version__}" notebook\njupyter notebook {Path(path).name}'
     hint = "Download the notebook, then install the package and start Jupyter in the same folder:"
     summary = Summary("Run locally", "Run locally")
     shown = nodes.container("", nodes.paragraph(hint, hint), nodes.literal_block(commands, commands, language="bash"))
