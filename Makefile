@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SCALE ?= ci
 PORT ?= 8000
+# FRESH=1 takes nothing from what earlier runs have kept; EXECUTED=1 makes an exception of the notebooks.
 BIN := .venv/bin
 LAB := $(BIN)/python -m llmsafety_lab.course.cli
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -49,7 +50,7 @@ fetch: setup ## fetch the models and data
 	$(call step,fetch,$(LAB) fetch)
 
 notebooks: setup fetch ## execute every notebook
-	$(call step,notebooks,$(LAB) execute --scale $(SCALE) $(if $(FRESH),--fresh))
+	$(call step,notebooks,$(LAB) execute --scale $(SCALE) $(if $(EXECUTED),,$(if $(FRESH),--fresh)))
 
 student: setup ## check that the student notebooks are as the masters say
 	$(call step,student notebooks,$(LAB) build --check)
