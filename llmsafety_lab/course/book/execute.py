@@ -20,7 +20,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,7 +107,11 @@ def execute(
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="notebooks-")))
-        runners = {alone: stack.enter_context(_warm(root, folder / f"{alone}", alone)) for alone in _places(waiting)}
+        places = Counter(_alone(name) for name in waiting)
+        runners = {
+            alone: stack.enter_context(_warm(root, folder / f"{alone}", alone, many=places[alone] > 1))
+            for alone in sorted(places)
+        }
 
         def one(job: Job) -> None:
             if stop.is_set():
@@ -146,10 +151,6 @@ def _names(path: Path) -> list[str]:
 def _alone(name: str) -> bool:
     """Say whether a notebook runs in the environment that holds the package alone."""
     return not name.startswith("chapters/")
-
-
-def _places(names: Iterable[str]) -> list[bool]:
-    return sorted({_alone(name) for name in names})
 
 
 def _job(root: Path, name: str, path: Path, scale: str) -> Job:
@@ -212,8 +213,11 @@ def _run(root: Path, job: Job, scale: str, runner: Runner, store: Path) -> Run:
 
 
 @contextlib.contextmanager
-def _warm(root: Path, folder: Path, alone: bool) -> Iterator[Runner]:
-    """Start the process that forks the kernels; give the function that has it execute one notebook."""
+def _warm(root: Path, folder: Path, alone: bool, many: bool) -> Iterator[Runner]:
+    """Start the process that forks the kernels; give the function that has it execute one notebook.
+
+    For a single notebook it loads no more than it must.
+    """
     folder.mkdir()
     python = environment.light(root, folder) if alone else Path(sys.executable)
     own = ("PYTHONPATH", "VIRTUAL_ENV") if alone else ()
@@ -222,7 +226,7 @@ def _warm(root: Path, folder: Path, alone: bool) -> Iterator[Runner]:
     place, log = folder / "socket", folder / "log"
     with open(log, "w") as said:
         process = subprocess.Popen(
-            [python, _KERNEL, place],
+            [python, _KERNEL, place, *(["many"] if many else [])],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
@@ -232,11 +236,10 @@ def _warm(root: Path, folder: Path, alone: bool) -> Iterator[Runner]:
         )
 
     def ask(request: dict[str, Any]) -> dict[str, Any]:
-        while not place.exists() and process.poll() is None:
-            time.sleep(0.01)
         answer = ""
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(place))
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError), socket.socket(socket.AF_UNIX) as connection:
+            while process.poll() is None and connection.connect_ex(str(place)):
+                time.sleep(0.01)
             with connection.makefile("rw", encoding="utf-8") as wire:
                 wire.write(json.dumps(request) + "\n")
                 wire.flush()

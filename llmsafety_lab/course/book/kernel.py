@@ -38,13 +38,16 @@ LIBRARIES = (
 
 
 def main() -> None:
-    """Load the libraries, then serve requests until whoever started this process goes away."""
+    """Load the libraries, then serve requests until whoever started this process goes away.
+
+    The command line names the socket; with "many" all libraries are loaded, else those that every notebook needs.
+    """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(sys.argv[1])
     listener.listen()
     os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # pyarrow's only thread at import
     if sys.platform == "linux":  # elsewhere a process may not fork once the system's frameworks are loaded
-        for name in LIBRARIES:
+        for name in LIBRARIES if "many" in sys.argv else LIBRARIES[:2]:
             importlib.import_module(name)
         if len(os.listdir("/proc/self/task")) > 1:
             raise RuntimeError("a library has started a thread: what forks would lack it")
