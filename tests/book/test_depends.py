@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from llmsafety_lab.course import depends
+from llmsafety_lab.course.book import masters
+
+ROOT = Path(__file__).parents[2]
 
 PACKAGE = {
     "__init__.py": "def __getattr__(name):\n    from llmsafety_lab.checking.notebook import check",
@@ -83,3 +87,13 @@ def test_imports_loads_checks_and_names_are_followed(package: Path, code: str, f
 def test_a_relative_import_is_refused() -> None:
     with pytest.raises(ValueError, match="line 1: a relative import"):
         depends.read("from . import x")
+
+
+@pytest.mark.parametrize(("file", "most"), [("data/news.py", 6), ("fine_tuning/classifier.py", 10)])
+def test_one_changed_line_touches_the_notebooks_that_use_it(file: str, most: int) -> None:
+    touched = 0
+    for path in masters.notebooks(ROOT):
+        code = "\n".join(cell.source for cell in masters.solved(path).cells if cell.cell_type == "code")
+        code = re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
+        touched += depends.PACKAGE / file in depends.closure([code])
+    assert 0 < touched <= most
