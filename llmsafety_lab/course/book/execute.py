@@ -204,8 +204,8 @@ def _run(root: Path, job: Job, scale: str, runner: Runner, store: Path) -> Run:
             log = Path(scratch, "log")
             said = log.read_text(errors="replace") if log.exists() else ""
             raise NotebookError(_report(job.name, failed, f"{said}\n{facts['error']}"))
-        spent = (round(facts[name], 1) for name in ("seconds", "core_seconds"))
-        run = Run(job.name, *spent, round(facts["peak_mb"]), scale, job.key)
+        seconds, core_seconds = round(facts["seconds"], 1), round(facts["core_seconds"], 1)
+        run = Run(job.name, seconds, core_seconds, round(facts["peak_mb"]), scale, job.key)
         _write(store / f"{job.key}.ipynb", partial.read_text(encoding="utf-8"))
         _write(store / f"{job.key}.json", json.dumps(asdict(run)))
     tqdm.write(f"  {job.name}: {run.seconds:.1f} s, {run.peak_mb:.0f} MB")
