@@ -113,8 +113,10 @@ def run(folder: str, source: str, target: str, parameters: dict[str, Any], secon
 
             has_kernel = True
 
-            async def is_alive(self) -> bool:  # type: ignore[override]
+            async def _async_is_alive(self) -> bool:
                 return _runs(kernel)
+
+            is_alive = _async_is_alive  # type: ignore[assignment]
 
         manager = Forked(connection_file=str(connection))
         while not (connection.exists() and connection.read_text().endswith("}")):
