@@ -3,16 +3,20 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SCALE ?= ci
 PORT ?= 8000
+# FRESH=1 takes nothing from what earlier runs have kept; EXECUTED=1 makes an exception of the notebooks.
 BIN := .venv/bin
 LAB := $(BIN)/python -m llmsafety_lab.course.cli
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Byte code is written by whoever imports a library first, and saves the others seconds each.
+export PYTHONDONTWRITEBYTECODE :=
 
-# Runs one step, says what it is, and how long it took.
+# Runs one step, says what it is and how long it took, and notes that for the table at the end.
 define step
-	@start=$$(date +%s); echo "==> $(1)"; $(2) && echo "==> $(1): $$(($$(date +%s) - start)) s"
+	@start=$$(date +%s); echo "==> $(1)"; $(2) && took=$$(($$(date +%s) - start)) && echo "==> $(1): $$took s" && \
+	  mkdir -p _build/steps && echo $$took > "_build/steps/$(subst $() ,_,$(1))"
 endef
 
-.PHONY: help site test setup tools fetch notebooks book student lint types pytest doctor lock clean
+.PHONY: help site test begin setup tools fetch notebooks book student lint types pytest doctor lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,7 +26,10 @@ site: setup fetch notebooks ## build everything and serve the site
 	$(call step,book,$(LAB) book)
 	@$(LAB) book --serve --port $(PORT)
 
-test: setup tools fetch lint types student notebooks book pytest ## run every check
+test: begin setup tools fetch lint types student notebooks book pytest ## run every check (FRESH=1: also what has not changed)
+
+begin:
+	@rm -rf _build/steps
 
 book: notebooks ## build the site without serving it
 	$(call step,book,$(LAB) book)
@@ -33,7 +40,7 @@ setup: .venv/ready ## create the virtual environment
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(call step,install,$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-compile -r requirements.txt && \
-	  $(BIN)/python -m pip install --quiet --no-deps --editable .)
+	  $(BIN)/python -m pip install --quiet --no-compile --no-deps --editable .)
 	@touch $@
 
 tools: ## install the sandbox and the browser where apt may
@@ -43,19 +50,20 @@ fetch: setup ## fetch the models and data
 	$(call step,fetch,$(LAB) fetch)
 
 notebooks: setup fetch ## execute every notebook
-	$(call step,notebooks,$(LAB) execute --scale $(SCALE))
+	$(call step,notebooks,$(LAB) execute --scale $(SCALE) $(if $(EXECUTED),,$(if $(FRESH),--fresh)))
 
 student: setup ## check that the student notebooks are as the masters say
 	$(call step,student notebooks,$(LAB) build --check)
 
-lint: setup ## ruff
+lint: setup ## ruff, and which module may import which
 	$(call step,ruff,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
+	$(call step,import rules,$(BIN)/python -c 'from importlinter.cli import lint_imports_command as run; run()' --no-cache)
 
 types: setup ## types of the public functions
 	$(call step,mypy,$(BIN)/mypy)
 
-pytest: setup ## the tests
-	$(call step,pytest,$(BIN)/python -m pytest)
+pytest: setup ## the tests; the last line is pytest's own
+	@echo "==> pytest"; $(BIN)/python -m pytest && $(BIN)/python -m llmsafety_lab.course.book.clock
 
 doctor: setup ## say what is missing on this machine
 	@$(LAB) doctor

@@ -19,19 +19,12 @@ POINTS = sum(one.points for one in EXERCISES)
 
 def fill_in(student: Any, lab: str, only: list[str] | None = None) -> None:
     """Put solutions in the place of a student notebook's stubs: of some exercises, of all where ``only`` is None."""
-    solutions = masters.solutions(ROOT / "labs" / f"{lab}.md")
-    for cell in student.cells:
-        for one in exercise.exercises(lab):
-            defines = f"def {one.answer}(" in cell.source or f"class {one.answer}(" in cell.source
-            if "stub" in masters.tags(cell) and defines and (only is None or one.id in only):
-                cell.source = solutions[one.id]
+    masters.fill_in(student, ROOT / "labs" / f"{lab}.md", only)
 
 
 def notebook(only: list[str] | None = None) -> bytes:
     """Return the attention lab's student notebook with solutions: of some exercises, of all where ``only`` is None."""
-    student = masters.student(LAB)
-    fill_in(student, "attention", only)
-    return nbformat.writes(student).encode()
+    return nbformat.writes(masters.fill_in(masters.student(LAB), LAB, only)).encode()
 
 
 def course(folder: Path, names: list[str]) -> list[str]:

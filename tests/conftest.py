@@ -9,6 +9,8 @@ from hypothesis import settings
 from llmsafety_lab import models
 from llmsafety_lab.course.grading.sandbox import why_not
 
+pytest_plugins = ["kept"]
+
 settings.register_profile("course", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("course")
 

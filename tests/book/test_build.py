@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import llmsafety_lab
 from llmsafety_lab.course.book import build
 from llmsafety_lab.course.book.vendor import replacing
 
@@ -99,7 +100,7 @@ def small(tmp_path: Path) -> Path:
     (tmp_path / "labs" / "sum.md").write_text(MASTER)
     (tmp_path / "labs" / "sum.ipynb").write_text('{"student": "notebook"}')
     (tmp_path / "_build" / "executed" / "labs" / "sum.ipynb").write_text(_executed(), encoding="utf-8")
-    times = [{"notebook": "labs/sum", "seconds": 12.34, "peak_mb": 1234.0, "scale": "ci"}]
+    times = [{"notebook": "labs/sum", "seconds": 12.34, "core_seconds": 23.4, "peak_mb": 1234.0, "scale": "ci"}]
     (tmp_path / "_build" / "executed" / "times.json").write_text(json.dumps(times))
     return tmp_path
 
@@ -123,14 +124,17 @@ def test_a_book_is_built_with_its_own_directives_and_only_once(vendored: Path, c
     assert 'href="../labs/sum.html"' in quiz
 
     lab = (site / "labs" / "sum.html").read_text(encoding="utf-8")
-    assert 'href="https://colab.research.google.com/github/someone/fork/blob/main/labs/sum.ipynb"' in lab
+    tag = f"v{llmsafety_lab.__version__}"
+    assert f'href="https://colab.research.google.com/github/someone/fork/blob/{tag}/labs/sum.ipynb"' in lab
     assert 'href="https://github.com/someone/fork/blob/main/labs/sum.ipynb"' in lab
-    assert "git+https://github.com/someone/fork" in lab
+    assert f"git+https://github.com/someone/fork@{tag}" in lab
     assert "<summary>Solution</summary>" in lab
     assert "SCALE" not in lab
     assert "one\ntwo" in lab
     assert (site / "labs" / "sum.ipynb").read_bytes() == (vendored / "labs" / "sum.ipynb").read_bytes()
-    assert "12.3" in (site / "chapters" / "execution_times.html").read_text(encoding="utf-8")
+    times = (site / "chapters" / "execution_times.html").read_text(encoding="utf-8")
+    assert "12.3" in times
+    assert re.search(r"<p>sum</p></td>\s*<td[^>]*><p></p></td>\s*<td[^>]*><p>23</p></td>", times)
 
     capsys.readouterr()
     assert build.build(vendored) == site

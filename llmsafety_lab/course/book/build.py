@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from llmsafety_lab.course.book import live
+from llmsafety_lab.course.book import clock, live
 from llmsafety_lab.course.book.dress import dress
 from llmsafety_lab.course.book.finish import finish
 from llmsafety_lab.course.book.vendor import BookError, replacing, vendor, write
@@ -92,7 +92,7 @@ def assemble(root: Path) -> Path:
     for page in pages(root):
         copy = executed / f"{page}.ipynb"
         if page == "chapters/execution_times":
-            wanted[Path(f"{page}.md")] = execution_times(executed / "times.json").encode()
+            wanted[Path(f"{page}.md")] = execution_times(root).encode()
         elif page not in masters_of and (root / f"{page}.md").exists():
             wanted[Path(f"{page}.md")] = _relink(root / f"{page}.md", masters_of).encode()
         elif page in masters_of and copy.exists():
@@ -145,14 +145,17 @@ def _relink(page: Path, notebooks: set[str]) -> str:
     return re.sub(r"\]\((\.\./|\./)?((?:chapters|labs)/)?(\w+)\.md(?=[)#])", one, text)
 
 
-def execution_times(times: Path) -> str:
-    """Return the page with each notebook's time and memory, in MyST."""
+def execution_times(root: Path) -> str:
+    """Return the page with each notebook's time and memory, and with what each topic takes, in MyST."""
+    times = root / "_build" / "executed" / "times.json"
     runs = json.loads(times.read_text(encoding="utf-8")) if times.exists() else []
+    shown = [run for run in runs if run["notebook"].startswith(("chapters/", "labs/"))]
     rows = [
         f"| {{doc}}`/{run['notebook']}` | {run['scale']} | {run['seconds']:.1f} | {run['peak_mb']:,.0f} |"
-        for run in runs
+        for run in shown
     ]
-    total = sum(run["seconds"] for run in runs)
+    total = sum(run["seconds"] for run in shown)
+    head, *topics = clock.rows(root)
     return "\n".join(
         [
             "# Execution times",
@@ -163,7 +166,15 @@ def execution_times(times: Path) -> str:
             "| Notebook | Scale | Seconds | Peak memory (MB) |",
             "|:--|:--|--:|--:|",
             *rows,
-            f"| **All {len(runs)}** | | **{total:.1f}** | |",
+            f"| **All {len(shown)}** | | **{total:.1f}** | |",
+            "",
+            "And this is what each topic takes when everything is tested, in seconds of one processor core. A lab runs",
+            "twice, solved and as it is handed out, and its solution is graded in the sandbox. The tests are those of",
+            f"the last whole run on the machine that built the site. A topic's budget is {clock.BUDGET} seconds.",
+            "",
+            f"| {' | '.join(['Topic', *head[1:]])} |",
+            f"|:--{'|--:' * (len(head) - 1)}|",
+            *(f"| {' | '.join(row)} |" for row in topics),
             "",
         ]
     )

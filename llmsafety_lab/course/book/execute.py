@@ -1,37 +1,40 @@
-"""Every notebook through papermill, once per content."""
+"""Every notebook through papermill, once per content.
+
+A chapter is executed as it stands, with all that is installed here. A lab is executed as Colab would, in an environment
+that holds the package alone: its student notebook as handed out, and the same notebook with the solutions in the place
+of the stubs, which gives the page its outputs.
+"""
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from llmsafety_lab.course.book import masters
-from llmsafety_lab.course.depends import closure, imported
+from llmsafety_lab.course import depends
+from llmsafety_lab.course.book import environment, masters
+from llmsafety_lab.sources import cache
 
-_PACKAGE = Path(__file__).parents[2]
-_PAPERMILL = """
-from jupyter_client.manager import KernelManager
-from papermill.cli import papermill
-
-KernelManager.transport.default_value = "ipc"  # two kernels that start together can pick the same TCP port
-papermill()
-"""
+_KERNEL = Path(__file__).with_name("kernel.py")
+_DAYS = 30  # for which a copy that no run asks for is kept
 
 
 class NotebookError(RuntimeError):
@@ -44,16 +47,32 @@ class Run:
 
     notebook: str
     seconds: float
+    core_seconds: float
     peak_mb: float
     scale: str
     key: str
     cached: bool = False
 
 
+class Job(NamedTuple):
+    """A notebook to execute: its name, its master, itself, and the key of all that it depends on."""
+
+    name: str
+    path: Path
+    notebook: Any
+    key: str
+
+
+Runner = Callable[[dict[str, Any]], dict[str, Any]]
+
+
 def execute(
     root: Path, *, scale: str = "ci", jobs: int = 2, only: Sequence[str] = (), fresh: bool = False
 ) -> list[Run]:
-    """Execute the chapters and labs, and keep the executed copies under ``_build/executed``.
+    """Execute the chapters and labs, and lay the executed copies out under ``_build/executed``.
+
+    ``chapters`` and ``labs`` there are what the pages show; ``handed_out`` and ``solved`` hold each lab's student
+    notebook, executed with its stubs and with the solutions. What has been executed is kept in the user's cache.
 
     Parameters
     ----------
@@ -73,95 +92,166 @@ def execute(
     NotebookError
         If one fails. The others are finished first.
     """
-    paths = list(masters.notebooks(root))
-    names = {path: f"{path.parent.name}/{path.stem}" for path in paths}
-    if only:
-        wanted = [path for path in paths if {names[path], path.stem} & {name.removesuffix(".md") for name in only}]
-        if not wanted:
-            raise LookupError(f"no notebook is named {', '.join(only)}; there are: {', '.join(names.values())}")
-        paths = wanted
-    folder = root / "_build" / "executed"
-    (folder / "cache").mkdir(parents=True, exist_ok=True)
+    names = {name: path for path in masters.notebooks(root) for name in _names(path)}
+    chosen = {name.removesuffix(".md") for name in only}
+    wanted = [name for name, path in names.items() if not only or {name, path.stem} & chosen]
+    if not wanted:
+        raise LookupError(f"no notebook is named {', '.join(only)}; there are: {', '.join(names)}")
+    store = cache.root() / "executed"
+    store.mkdir(parents=True, exist_ok=True)
+    todo = [_job(root, name, names[name], scale) for name in wanted]
+    runs = [] if fresh else [run for job in todo if (run := _kept(store, job))]
+    have = {run.notebook for run in runs}
+    waiting = {job.name: job for job in todo if job.name not in have}
     failures: list[str] = []
-    runs: list[Run] = []
     stop = threading.Event()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="notebooks-")))
+        places = Counter(_alone(name) for name in waiting)
+        runners = {
+            alone: stack.enter_context(_warm(root, folder / f"{alone}", alone, many=places[alone] > 1))
+            for alone in sorted(places)
+        }
 
-    def one(path: Path) -> None:
-        if stop.is_set():
-            return
-        try:
-            runs.append(_one(root, path, scale, fresh))
-        except NotebookError as error:
-            failures.append(str(error))
+        def one(job: Job) -> None:
+            if stop.is_set():
+                return
+            try:
+                runs.append(_run(root, job, scale, runners[_alone(job.name)], store))
+            except NotebookError as error:
+                failures.append(str(error))
 
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(paths), unit="notebook", desc="notebooks") as bar:
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        bar = stack.enter_context(tqdm(total=len(wanted), initial=len(runs), unit="notebook", desc="notebooks"))
         try:
-            for done in as_completed([pool.submit(one, path) for path in paths]):
+            for done in as_completed([pool.submit(one, job) for job in _longest_first(store, waiting)]):
                 done.result()
                 bar.update()
         except KeyboardInterrupt:
             stop.set()
             raise
-    for run in runs:
-        target = folder / f"{run.notebook}.ipynb"
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(folder / "cache" / f"{run.key}.ipynb", target)
+    for job in todo:
+        if job.name in {run.notebook for run in runs}:
+            _lay_out(root, job, store)
     if failures:
         raise NotebookError("\n\n".join(failures))
+    times = [asdict(run) for run in sorted(runs, key=lambda run: run.notebook)]
     if not only:
-        times = [asdict(run) for run in sorted(runs, key=lambda run: run.notebook)]
-        _write(folder / "times.json", json.dumps(times, indent=1))
+        _write(root / "_build" / "executed" / "times.json", json.dumps(times, indent=1))
+    _tidy(store, times)
     return runs
 
 
-def _one(root: Path, path: Path, scale: str, fresh: bool) -> Run:
-    name = f"{path.parent.name}/{path.stem}"
-    notebook = masters.solved(path)
-    key = _key(root, notebook, scale)
-    cache = root / "_build" / "executed" / "cache"
-    kept, facts = cache / f"{key}.ipynb", cache / f"{key}.json"
-    if kept.exists() and facts.exists() and not fresh:
-        return Run(**{**json.loads(facts.read_text()), "cached": True})
-    with tempfile.TemporaryDirectory(prefix="notebook-") as empty:
-        partial = Path(empty, f"{path.stem}.executed.ipynb")
-        seconds, peak, log = _papermill(notebook, partial, scale, Path(empty))
-        if log is not None:
-            failed = root / "_build" / "executed" / "failed" / f"{name.replace('/', '-')}.ipynb"
-            failed.parent.mkdir(exist_ok=True)
+def _names(path: Path) -> list[str]:
+    """Return what is executed of a master: a chapter once, a lab solved and as handed out."""
+    folders = ["labs", "handed_out"] if path.parent.name == "labs" else [path.parent.name]
+    return [f"{folder}/{path.stem}" for folder in folders]
+
+
+def _alone(name: str) -> bool:
+    """Say whether a notebook runs in the environment that holds the package alone."""
+    return not name.startswith("chapters/")
+
+
+def _job(root: Path, name: str, path: Path, scale: str) -> Job:
+    if not _alone(name):
+        notebook = masters.solved(path)
+    elif name.startswith("labs/"):
+        notebook = masters.fill_in(masters.handed_out(path), path)
+    else:
+        notebook = masters.handed_out(path)
+    return Job(name, path, notebook, key(root, notebook, scale, _alone(name)))
+
+
+def key(root: Path, notebook: Any, scale: str, alone: bool) -> str:
+    """Return the hash of all that the outputs of a notebook depend on. Its prose is not among that."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = "\n\n".join(re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE) for cell in cells)
+    files = [*sorted(depends.closure([code])), _KERNEL, Path(environment.__file__), root / "requirements.txt"]
+    files += [root / "results" / f"{topic}.json" for topic in sorted(set(re.findall(r'\bkept\("(\w+)"\)', code)))]
+    digest = hashlib.sha256(json.dumps([scale, alone, [(cell.source, masters.tags(cell)) for cell in cells]]).encode())
+    for path in files:
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+def _kept(store: Path, job: Job) -> Run | None:
+    """Return a notebook's run where the cache holds it, and note there that it was asked for."""
+    notebook, facts = store / f"{job.key}.ipynb", store / f"{job.key}.json"
+    if not (notebook.exists() and facts.exists()):
+        return None
+    for path in (notebook, facts):
+        os.utime(path)
+    return Run(**json.loads(facts.read_text()) | {"notebook": job.name, "cached": True})
+
+
+def _run(root: Path, job: Job, scale: str, runner: Runner, store: Path) -> Run:
+    import nbformat
+
+    with tempfile.TemporaryDirectory(prefix="notebook-") as scratch:
+        empty = Path(scratch, "empty")
+        empty.mkdir()
+        source, partial = empty / f"{job.path.stem}.ipynb", empty / f"{job.path.stem}.executed.ipynb"
+        nbformat.write(job.notebook, source)
+        request = {"folder": str(empty), "source": source.name, "target": partial.name, "parameters": {"SCALE": scale}}
+        facts = runner(request | {"seconds": 300 if scale == "ci" else 7200})
+        if facts["error"]:
+            failed = root / "_build" / "executed" / "failed" / f"{job.name.replace('/', '-')}.ipynb"
+            failed.parent.mkdir(parents=True, exist_ok=True)
             if partial.exists():
                 shutil.copyfile(partial, failed)
-            raise NotebookError(_report(name, failed, log))
-        run = Run(name, round(seconds, 1), round(peak), scale, key)
-        shutil.copyfile(partial, kept.with_suffix(".part"))
-        kept.with_suffix(".part").rename(kept)
-        _write(facts, json.dumps(asdict(run)))
-    tqdm.write(f"  {name}: {seconds:.1f} s, {peak:.0f} MB")
+            log = Path(scratch, "log")
+            said = log.read_text(errors="replace") if log.exists() else ""
+            raise NotebookError(_report(job.name, failed, f"{said}\n{facts['error']}"))
+        seconds, core_seconds = round(facts["seconds"], 1), round(facts["core_seconds"], 1)
+        run = Run(job.name, seconds, core_seconds, round(facts["peak_mb"]), scale, job.key)
+        _write(store / f"{job.key}.ipynb", partial.read_text(encoding="utf-8"))
+        _write(store / f"{job.key}.json", json.dumps(asdict(run)))
+    tqdm.write(f"  {job.name}: {run.seconds:.1f} s, {run.peak_mb:.0f} MB")
     return run
 
 
-def _papermill(notebook: Any, target: Path, scale: str, folder: Path) -> tuple[float, float, str | None]:
-    import nbformat
+@contextlib.contextmanager
+def _warm(root: Path, folder: Path, alone: bool, many: bool) -> Iterator[Runner]:
+    """Start the process that forks the kernels; give the function that has it execute one notebook.
 
-    source = folder / target.name.replace(".executed", "")
-    nbformat.write(notebook, source)
-    seconds = "300" if scale == "ci" else "7200"
-    launch = ["-m", "papermill"] if os.name == "nt" else ["-c", _PAPERMILL]
-    command = [sys.executable, *launch, "--no-progress-bar", "--execution-timeout", seconds]
-    command += ["-k", "python3", "-p", "SCALE", scale, str(source), str(target)]
-    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
-    environment = {**os.environ, **quiet, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    started = time.monotonic()
-    with open(folder / "log", "w+") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            process.terminate()
-            raise
-        process.returncode = os.waitstatus_to_exitcode(status)
-        log.seek(0)
-        text = log.read()
-    return time.monotonic() - started, usage.ru_maxrss / 1024, text if process.returncode else None
+    For a single notebook it loads no more than it must.
+    """
+    folder.mkdir()
+    python = environment.light(root, folder) if alone else Path(sys.executable)
+    own = ("PYTHONPATH", "VIRTUAL_ENV") if alone else ()
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    variables = {name: value for name, value in os.environ.items() if name not in own} | quiet
+    place, log = folder / "socket", folder / "log"
+    with open(log, "w") as said:
+        process = subprocess.Popen(
+            [python, _KERNEL, place, *(["many"] if many else [])],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=variables,
+            start_new_session=True,
+        )
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        answer = ""
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError), socket.socket(socket.AF_UNIX) as connection:
+            while process.poll() is None and connection.connect_ex(str(place)):
+                time.sleep(0.01)
+            with connection.makefile("rw", encoding="utf-8") as wire:
+                wire.write(json.dumps(request) + "\n")
+                wire.flush()
+                answer = wire.readline()
+        return json.loads(answer) if answer else {"error": f"its process ended\n{log.read_text()[-3000:]}"}
+
+    try:
+        yield ask
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.communicate()
 
 
 def _report(name: str, partial: Path, log: str) -> str:
@@ -177,22 +267,39 @@ def _report(name: str, partial: Path, log: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(lines))
 
 
-def _key(root: Path, notebook: Any, scale: str) -> str:
-    code = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    code = re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)
-    used = {f"llmsafety_lab.checks.{topic}" for topic in re.findall(r'check\("(\w+)\.', code)}
-    modules = imported(ast.parse(code)) | used
-    digest = hashlib.sha256(scale.encode())
-    digest.update(json.dumps([(cell.cell_type, cell.source) for cell in notebook.cells]).encode())
-    for path in sorted(closure(modules)):
-        digest.update(path.read_bytes())
-    for topic in sorted(set(re.findall(r'runtime\.kept\("(\w+)"\)', code))):
-        digest.update((root / "results" / f"{topic}.json").read_bytes())
-    digest.update((root / "requirements.txt").read_bytes())
-    return digest.hexdigest()[:32]
+def _lay_out(root: Path, job: Job, store: Path) -> None:
+    """Copy what the cache holds to where the pages and the tests find it."""
+    import nbformat
+
+    folder = root / "_build" / "executed"
+    raw = store / f"{job.key}.ipynb"
+    executed = nbformat.read(raw, as_version=4)
+    if job.name.startswith("labs/"):
+        _write(folder / "solved" / f"{job.path.stem}.ipynb", raw.read_text(encoding="utf-8"))
+    if not job.name.startswith("handed_out/"):
+        executed = masters.page(job.path, executed)
+    _write(folder / f"{job.name}.ipynb", nbformat.writes(executed))
+
+
+def _longest_first(store: Path, jobs: dict[str, Job]) -> list[Job]:
+    """Return the jobs in the order of the seconds that they last took; those that are new first."""
+    known = store / "seconds.json"
+    seconds = json.loads(known.read_text()) if known.exists() else {}
+    return sorted(jobs.values(), key=lambda job: -seconds.get(job.name, float("inf")))
+
+
+def _tidy(store: Path, times: list[dict[str, Any]]) -> None:
+    """Note how long each took, and remove what no run has asked for in a while."""
+    known = store / "seconds.json"
+    seconds = json.loads(known.read_text()) if known.exists() else {}
+    _write(known, json.dumps(seconds | {run["notebook"]: run["seconds"] for run in times}))
+    for path in store.iterdir():
+        if time.time() - path.stat().st_mtime > _DAYS * 86400:
+            path.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(path.suffix + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     part.rename(path)

@@ -12,6 +12,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+from llmsafety_lab import __version__
 from llmsafety_lab.checking import exercise
 
 COLAB = "https://colab.research.google.com/github"
@@ -115,7 +116,7 @@ def _lab_bar(app: Sphinx, name: str) -> nodes.Element:
     path = f"{name}.ipynb"
     repo = url.removeprefix("https://github.com/")
     links = [
-        ("Open in Colab", f"{COLAB}/{repo}/blob/{branch}/{path}", "colab"),
+        ("Open in Colab", f"{COLAB}/{repo}/blob/v{__version__}/{path}", "colab"),
         ("Download", Path(path).name, "download"),
         ("GitHub", f"{url}/blob/{branch}/{path}", "github"),
     ]
@@ -123,7 +124,7 @@ def _lab_bar(app: Sphinx, name: str) -> nodes.Element:
     for text, target, kind in links:
         label = nodes.inline(text, text)
         bar += nodes.paragraph(text, "", nodes.reference("", "", label, refuri=target, classes=["lab-button", kind]))
-    commands = f'pip install "llmsafety-lab @ git+{url}" notebook\njupyter notebook {Path(path).name}'
+    commands = f'pip install "llmsafety-lab @ git+{url}@v{__version__}" notebook\njupyter notebook {Path(path).name}'
     hint = "Download the notebook, then install the package and start Jupyter in the same folder:"
     summary = Summary("Run locally", "Run locally")
     shown = nodes.container("", nodes.paragraph(hint, hint), nodes.literal_block(commands, commands, language="bash"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,60 @@ def solutions(path: Path) -> dict[str, str]:
         defined = re.compile(rf"^(?:def|class) {one.answer}\b", re.MULTILINE)
         found[one.id] = next(source for source in cells if defined.search(source))
     return found
+
+
+def fill_in(student: Any, path: Path, only: Collection[str] | None = None) -> Any:
+    """Put solutions in the place of a student notebook's stubs, and return it.
+
+    Parameters
+    ----------
+    path
+        The lab's master.
+    only
+        The ids of the exercises to solve; all where None.
+    """
+    found = solutions(path)
+    for cell in student.cells:
+        for one in exercise.exercises(path.stem):
+            defines = re.search(rf"^(?:def|class) {one.answer}\b", cell.source, re.MULTILINE)
+            if "stub" in tags(cell) and defines and (only is None or one.id in only):
+                cell.source = found[one.id]
+    return student
+
+
+def handed_out(path: Path) -> Any:
+    """Return a lab's student notebook as it lies beside its master, which is what Colab opens.
+
+    Raises
+    ------
+    MasterError
+        If it is not there.
+    """
+    import nbformat
+
+    if not path.with_suffix(".ipynb").exists():
+        raise MasterError(f"{path} has no student notebook: run llmsafety-lab build")
+    return nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+
+
+def page(path: Path, executed: Any) -> Any:
+    """Return a master with the outputs of its executed copy.
+
+    The text is the master's as it is now. A lab is executed as a student's notebook, the solutions in the place of the
+    stubs; on the page the stub stands as it was handed out, and the solution below it.
+    """
+    notebook = solved(path)
+    ran = iter(
+        cell
+        for cell in executed.cells
+        if cell.cell_type == "code" and not {"injected-parameters", "bootstrap"} & set(tags(cell))
+    )
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "stub" not in tags(cell):
+            done = next(ran)
+            cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    notebook.metadata = executed.metadata | {"kernelspec": dict(_KERNEL)}
+    return notebook
 
 
 def repository(root: Path) -> str:
