@@ -99,15 +99,15 @@ def gradescope(options: argparse.Namespace) -> int:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from llmsafety_lab.sources import registry
+    from llmsafety_lab.course import fetch
 
     if options.list:
-        for row in registry.listing():
+        for row in fetch.listing():
             there = "here" if row["cached"] else "not yet"
             print(f"{row['name']:14} {row['kind']:10} {row['size'] / 1e6:6.1f} MB  {there:8} {row['source']}")
             print(f"{'':14} {row['task']}; licence: {row['licence']}")
         return 0
-    registry.fetch_all(options.names or None)
+    fetch.fetch_all(options.names or None)
     return 0
 
 
