@@ -134,9 +134,9 @@ def _map(topics: list[Topic]) -> str:
         ),
         "```",
         "",
-        f"*The parts and their {len(topics)} topics: {here} are here, {coming} are coming. Foundations lead to attack and defence,",
-        "bias and fairness, privacy, and transparency; these four lead to alignment and harmful output, and that to society",
-        "and deployment.*",
+        f"*The parts and their {len(topics)} topics: {here} are here, {coming} are coming. Foundations lead to attack and",
+        "defence, bias and fairness, privacy, and transparency; these four lead to alignment and harmful output, and that",
+        "to society and deployment.*",
         "",
     ]
     return "\n".join(drawn)
@@ -163,10 +163,8 @@ def register(root: Path, name: str) -> None:
     listed.write_text(re.sub(rf"(\{{name: {name}, .*state: )coming", r"\1here", text), encoding="utf-8")
     there = [topic for topic in topics if topic.state == "here"]
     before = [topic for topic in there if topics.index(topic) < topics.index(wanted)]
-    entries, caption = (
-        f"      - file: chapters/{name}\n      - file: labs/{name}\n",
-        f"  - caption: {wanted.part}\n    chapters:\n",
-    )
+    entries = f"      - file: chapters/{name}\n      - file: labs/{name}\n"
+    caption = f"  - caption: {wanted.part}\n    chapters:\n"
     anchor = f"      - file: labs/{before[-1].name}\n" if before else "      - file: chapters/introduction\n"
     if wanted.part not in {topic.part for topic in there}:
         entries = caption + entries
