@@ -134,9 +134,9 @@ def _map(topics: list[Topic]) -> str:
         ),
         "```",
         "",
-        f"*The parts and their {len(topics)} topics: {here} are here, {coming} are coming. Foundations lead to attack and",
-        "defence, bias and fairness, privacy, and transparency; these four lead to alignment and harmful output, and that",
-        "to society and deployment.*",
+        f"*The parts and their {len(topics)} topics: {here} are here, {coming} are coming. Foundations lead to",
+        "attack and defence, bias and fairness, privacy, and transparency; these four lead to alignment and harmful",
+        "output, and that to society and deployment.*",
         "",
     ]
     return "\n".join(drawn)
