@@ -80,7 +80,7 @@ def test_fetch_mends_a_flipped_byte(tiny, empty_cache):
 
 
 def test_fetch_goes_on_after_a_failure(tiny, monkeypatch):
-    def offline(*args):
+    def offline(*args, **options):
         raise UnreachableError("offline")
 
     entry = data.REGISTRY["tiny"]
