@@ -36,6 +36,7 @@ from llmsafety_lab.named_entities.spans import (
     word_tags,
 )
 from llmsafety_lab.sources import packages
+from llmsafety_lab.sources.cache import UnreachableError
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
 some_tags = st.lists(st.sampled_from(TAGS), min_size=1, max_size=9)
@@ -305,7 +306,7 @@ def test_spacy_is_read_from_its_carrier():
 def test_without_spacy_the_error_says_what_to_install(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "spacy" else find(name))
-    with pytest.raises(models.UnreachableError, match="pip install spacy"):
+    with pytest.raises(UnreachableError, match="pip install spacy"):
         models.load("spacy-en")
 
 
