@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmsafety_lab.checking import exercise
+from llmsafety_lab.checking import exercise, forbidden
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Exercise
@@ -55,10 +55,16 @@ def _tried(wanted: Exercise, before: Sequence[str], file: Path) -> Result:
         namespace.pop(wanted.answer, None)
         try:
             exec(compile(source, str(file), "exec"), namespace)
+            forbidden.refuse([ast.parse(source)], wanted.answer, wanted.forbid)
+        except forbidden.Forbidden as error:
+            return lost(wanted, Failed(str(error)))
         except Exception as error:
             return lost(wanted, Failed(f"The file stops with {type(error).__name__}: {error}."))
-        if not callable(namespace.get(wanted.answer)):
+        value = namespace.get(wanted.answer)
+        if not callable(value):
             return lost(wanted, Failed(f"The file defines no function or class {wanted.answer}."))
+        if str(getattr(value, "__module__", "")).startswith("llmsafety_lab."):
+            return lost(wanted, Failed(f"This is the course's own {wanted.answer}, which a graded run withholds."))
         result = assess(wanted, Answer(wanted.answer, Session(namespace).handle), Dice(seed))
         if not result.passed:
             return result

@@ -51,6 +51,21 @@ def test_an_answer_may_use_the_other_solutions_and_the_lab_s_imports(tmp_path: P
     assert result.passed, result.to_text()
 
 
+def test_what_a_graded_run_refuses_earns_nothing(tmp_path: Path) -> None:
+    texts = {
+        "own.py": ("tokenization.merge", "from llmsafety_lab.tokenization import merge", "withholds"),
+        "library.py": (
+            "attention.scaled_dot_product",
+            "from torch.nn.functional import scaled_dot_product_attention",
+            "asks you to write yourself",
+        ),
+    }
+    for name, (id, text, says) in texts.items():
+        (tmp_path / name).write_text(text)
+        ((_, result),) = trial.trial(ROOT, id, [tmp_path / name])
+        assert result.earned == 0 and says in result.message
+
+
 def test_unknown_exercises_and_files_are_told(files: list[Path], capsys) -> None:
     assert cli.main(["try", "tokenization.nothing", str(files[0])]) == 2
     assert "no exercise 'tokenization.nothing'" in capsys.readouterr().err
