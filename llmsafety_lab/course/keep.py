@@ -14,7 +14,7 @@ from typing import Any
 
 
 def keep(root: Path, topic: str) -> Path:
-    """Run `scripts/<topic>.py`, add the header to `results/<topic>.json`, and return the result's path.
+    """Run `scripts/<topic>.py`, add to `results/<topic>.json` what it does not say of its making, and return its path.
 
     Raises
     ------
@@ -34,9 +34,8 @@ def keep(root: Path, topic: str) -> Path:
         raise RuntimeError(f"{script} did not write {result}")
     made = json.loads(result.read_text(encoding="utf-8"))
     whole = header(f"llmsafety-lab keep {topic}")
-    whole["versions"] = whole["versions"] | made.pop("versions", {})
-    rest = {name: value for name, value in made.items() if name not in whole}
-    result.write_text(json.dumps(whole | rest, indent=1) + "\n", encoding="utf-8")
+    versions = whole["versions"] | made.get("versions", {})
+    result.write_text(json.dumps(whole | made | {"versions": versions}, indent=1) + "\n", encoding="utf-8")
     return result
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmsafety_lab.course.keep import keep
+from llmsafety_lab.course.keep import keep, processor
 
 SCRIPT = """
 import json, pathlib
 result = pathlib.Path("results/tiny.json")
 result.parent.mkdir(exist_ok=True)
-result.write_text(json.dumps({"date": "1999-01-01", "machine": "x", "versions": {"peft": "1"}, "rows": [1, 2]}))
+result.write_text(json.dumps({"processor": "abacus", "versions": {"peft": "1"}, "rows": [1, 2]}))
 """
 
 
@@ -29,10 +29,10 @@ def script(root: Path, text: str) -> None:
 def test_the_header_says_when_with_what_and_where(tmp_path: Path) -> None:
     script(tmp_path, SCRIPT)
     made = json.loads(keep(tmp_path, "tiny").read_text())
-    assert made["rows"] == [1, 2] and made["machine"] == "x"
+    assert made["rows"] == [1, 2] and made["processor"] == "abacus"
     assert made["command"] == "llmsafety-lab keep tiny"
     assert made["date"] == datetime.datetime.now(datetime.UTC).date().isoformat()
-    assert made["cores"] == os.cpu_count() and made["processor"]
+    assert made["cores"] == os.cpu_count() and processor()
     assert made["versions"]["torch"] == torch.__version__ and made["versions"]["peft"] == "1"
     assert made["versions"]["python"] == platform.python_version()
 
