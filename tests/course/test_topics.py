@@ -13,6 +13,7 @@ from llmsafety_lab.course import topics
 ROOT = Path(__file__).parents[2]
 LISTED = topics.read(ROOT)
 HERE = [topic for topic in LISTED if topic.state == "here"]
+COMING = [topic for topic in LISTED if topic.state == "coming"]
 
 
 @pytest.fixture
@@ -70,19 +71,19 @@ def test_the_map_and_the_table_are_fresh() -> None:
 
 
 def test_a_stale_map_and_table_are_found_and_written(house: Path) -> None:
-    change(
-        house / "topics.yml",
-        "{name: poisoning, title: poisoning, state: coming}",
-        "{name: poisoning, title: bad data, state: here}",
-    )
+    first = COMING[0]
+    change(house / "topics.yml", f"title: {first.title}, state: coming", "title: bad data, state: here")
     stale = [house / "chapters/introduction.md", house / "README.md"]
     before = [path.read_text() for path in stale]
     assert topics.build(house, check=True) == stale
     assert [path.read_text() for path in stale] == before
     assert topics.build(house) == stale and topics.build(house) == []
     drawn, table = (path.read_text() for path in stale)
-    assert "adversarial attacks<br/>bad data<br/>robust training" in drawn and "10 are here, 26 are coming" in drawn
-    assert "| II Attack and defence | adversarial attacks, bad data, robust training | here |" in table
+    assert f"{len(HERE) + 1} are here, {len(COMING) - 1} are coming" in drawn
+    boxes = [line for line in drawn.splitlines() if "bad data" in line]
+    assert len(boxes) == 1 and "here[" in boxes[0]
+    row = next(line for line in table.splitlines() if "bad data" in line)
+    assert row.startswith(f"| {first.part} |") and row.endswith("| here |")
     for text, was in zip((drawn, table), before, strict=True):
         assert text.partition("<!--")[0] == was.partition("<!--")[0]
         assert text.rpartition("-->")[2] == was.rpartition("-->")[2]
@@ -111,7 +112,7 @@ def test_a_broken_list_is_refused_in_words(house: Path, before: str, after: str,
         topics.read(house)
 
 
-@pytest.mark.parametrize("name", ["text_attacks", "certified_robustness", "extraction", "capstones", "data_bias"])
+@pytest.mark.parametrize("name", [topic.name for topic in COMING])
 def test_a_topic_takes_its_place_in_the_order(house: Path, name: str) -> None:
     topics.register(house, name)
     listed = topics.read(house)
@@ -120,8 +121,9 @@ def test_a_topic_takes_its_place_in_the_order(house: Path, name: str) -> None:
 
 
 def test_topics_take_their_places_in_whatever_order_they_come(house: Path) -> None:
-    for name in ("deployment", "harm_assessment", "provenance", "safe_fine_tuning", "group_fairness", "data_bias"):
-        topics.register(house, name)
+    for topic in [*COMING[1::2], *COMING[::-2]]:
+        if next(one for one in topics.read(house) if one.name == topic.name).state == "coming":
+            topics.register(house, topic.name)
     assert order(house) == expected(topics.read(house))
     others = [part["caption"] for part in yaml.safe_load((house / "_toc.yml").read_text())["parts"]]
     assert others[0] == "Start" and others[-2:] == ["Course", "Reference"]
