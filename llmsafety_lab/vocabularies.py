@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from llmsafety_lab.sources import cache, packages, registry
-from llmsafety_lab.sources.registry import Carrier, Entry, Hub
+from llmsafety_lab.sources import cache, packages
+from llmsafety_lab.sources.entry import Entry
+from llmsafety_lab.sources.hub import Hub
+from llmsafety_lab.sources.packages import Carrier
+from llmsafety_lab.sources.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,38 @@ class Vocabulary(Entry):
     ----------
     tokens : int
     file : str
-        The carrier's file: a token in base 64 and its id a line, in the order of the ids.
+        A token in base 64 and its id a line, in the order of the ids.
+    sha256 : str
+        The file's digest, whichever source it comes from.
     """
 
     kind: ClassVar[str] = "vocabulary"
     tokens: int
     file: str
+    sha256: str
+
+    def open(self, folder: Path, source: str, **options: Any) -> dict[bytes, int]:
+        lines = (folder / self.file).read_bytes().splitlines()
+        return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+
+
+@dataclass(frozen=True)
+class Spelt(Hub):
+    """A model's repository, whose `vocab.json` is written in the carrier's format."""
+
+    def download(self, entry: Entry, scratch: Path, into: Path) -> None:
+        from huggingface_hub import hf_hub_download
+
+        assert isinstance(entry, Vocabulary)
+        path = hf_hub_download(self.repository, "vocab.json", revision=self.revision, local_dir=scratch)
+        spelt = json.loads(Path(path).read_text(encoding="utf-8"))
+        tokens = sorted((rank, token) for token, rank in spelt.items() if rank < entry.tokens)
+        (into / entry.file).write_bytes(b"".join(_line(token, rank) for rank, token in tokens))
+        packages.check_digest(f"{self}: vocab.json", entry.sha256, cache.sha256(into / entry.file))
+
+
+def _line(token: str, rank: int) -> bytes:
+    return base64.b64encode(bytes(_BYTE_OF[character] for character in token)) + b" %d\n" % rank
 
 
 _LLAMA_INDEX = partial(
@@ -42,54 +69,51 @@ _LLAMA_INDEX = partial(
     version="0.14.25",
     folder="llama_index/core/_static/tiktoken_cache",
 )
-_GPT2 = "gpt2.tiktoken"
-_CL100K = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
-_O200K = "fb374d419588a4632f3f557e76b4b70aebbca790"
+_WHISPER = partial(Carrier, ecosystem="pypi", package="mlx-whisper", version="0.4.3", folder="mlx_whisper/assets")
 
-REGISTRY = {
-    entry.name: entry
-    for entry in (
-        Vocabulary(
+
+def _entry(carrier: partial[Carrier], hub: str, **said: Any) -> Vocabulary:
+    sources = (carrier(files={said["file"]: said["sha256"]}), Spelt(repository=hub, revision="main"))
+    return Vocabulary(licence="MIT", sources=sources, **said)
+
+
+REGISTRY = Registry(
+    entries=(
+        _entry(
+            _WHISPER,
+            "openai-community/gpt2",
             name="gpt2",
             task="tokens of GPT-2 and GPT-3",
             size=890_544,
-            licence="MIT",
             citation="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
-            hub=Hub(repository="openai-community/gpt2", revision="main"),
-            carrier=Carrier(
-                ecosystem="pypi",
-                package="mlx-whisper",
-                version="0.4.3",
-                folder="mlx_whisper/assets",
-                files={_GPT2: "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"},
-            ),
             tokens=50_256,
-            file=_GPT2,
+            file="gpt2.tiktoken",
+            sha256="306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930",
         ),
-        Vocabulary(
+        _entry(
+            _LLAMA_INDEX,
+            "Xenova/gpt-4",
             name="cl100k",
             task="tokens of GPT-3.5 and GPT-4",
             size=11_928_254,
-            licence="MIT",
             citation="OpenAI, tiktoken: cl100k_base",
-            hub=Hub(repository="Xenova/gpt-4", revision="main"),
-            carrier=_LLAMA_INDEX(files={_CL100K: "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"}),
             tokens=100_256,
-            file=_CL100K,
+            file="9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+            sha256="223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
         ),
-        Vocabulary(
+        _entry(
+            _LLAMA_INDEX,
+            "Xenova/gpt-4o",
             name="o200k",
             task="tokens of GPT-4o",
             size=11_928_254,
-            licence="MIT",
             citation="OpenAI, tiktoken: o200k_base",
-            hub=Hub(repository="Xenova/gpt-4o", revision="main"),
-            carrier=_LLAMA_INDEX(files={_O200K: "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"}),
             tokens=199_998,
-            file=_O200K,
+            file="fb374d419588a4632f3f557e76b4b70aebbca790",
+            sha256="446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
         ),
     )
-}
+)
 
 
 def load(name: str, *, source: str = "auto") -> dict[bytes, int]:
@@ -115,40 +139,7 @@ def load(name: str, *, source: str = "auto") -> dict[bytes, int]:
     CarrierError
         If what came was damaged or not what the registry names, or the disk was full.
     """
-    since = time.perf_counter()
-    entry = registry.find(REGISTRY, name)
-    folder, _, words = registry.obtain(entry, source, makers(entry))
-    lines = (folder / entry.file).read_bytes().splitlines()
-    ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
-    registry.report(entry, words, time.perf_counter() - since)
-    return ranks
-
-
-def makers(entry: Vocabulary, progress: bool = True) -> registry.Makers:
-    """Return for each source of a vocabulary the function that fills an empty folder from it."""
-    assert entry.carrier is not None
-    return {
-        "carrier": partial(packages.unpack, entry.carrier, size=entry.size, progress=progress),
-        "hub": partial(_from_hub, entry, progress=progress),
-    }
-
-
-def _from_hub(entry: Vocabulary, into: Path, progress: bool) -> None:
-    """Download the hub's `vocab.json`, write it in the carrier's format, and compare it with the carrier's digest."""
-    with registry.hub_explained(entry, progress), tempfile.TemporaryDirectory(prefix=".hub-", dir=into) as scratch:
-        from huggingface_hub import hf_hub_download
-
-        path = hf_hub_download(entry.hub.repository, "vocab.json", revision=entry.hub.revision, local_dir=scratch)
-        spelt = json.loads(Path(path).read_text(encoding="utf-8"))
-    tokens = sorted((rank, token) for token, rank in spelt.items() if rank < entry.tokens)
-    (into / entry.file).write_bytes(b"".join(_line(token, rank) for rank, token in tokens))
-    assert entry.carrier is not None
-    came = cache.sha256(into / entry.file)
-    packages.check_digest(f"{entry.hub}: vocab.json", entry.carrier.files[entry.file], came)
-
-
-def _line(token: str, rank: int) -> bytes:
-    return base64.b64encode(bytes(_BYTE_OF[character] for character in token)) + b" %d\n" % rank
+    return REGISTRY.load(name, source)
 
 
 def printable_bytes() -> dict[int, str]:

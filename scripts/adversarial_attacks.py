@@ -45,11 +45,10 @@ def chosen() -> list[dict[str, Any]]:
 
 def other_classifier() -> nn.Module:
     """Train what an attacker might have: the same encoder, fewer and other reviews, another seed."""
-    from llmsafety_lab.trained import REGISTRY
+    from llmsafety_lab.models.reviews_classifier import RECIPE as recipe
 
-    recipe = REGISTRY["reviews-classifier"].recipe
     rows = [row for row in data.load("reviews") if row["split"] == "train"][recipe.texts : recipe.texts + OTHERS]
-    encoder, tokenizer = models.load(recipe.model)
+    encoder, tokenizer = models.load("minilm")
     torch.manual_seed(SEED + 1)
     model = fine_tuning.Classifier(encoder, 2)
     fine_tuning.freeze(model, recipe.frozen)

@@ -9,7 +9,20 @@ import pytest
 
 from llmsafety_lab.course import cli
 
-COMMANDS = ("build", "execute", "exercises", "grade", "gradescope", "fetch", "key", "book", "doctor")
+COMMANDS = (
+    "build",
+    "execute",
+    "exercises",
+    "grade",
+    "gradescope",
+    "fetch",
+    "key",
+    "book",
+    "doctor",
+    "new",
+    "try",
+    "keep",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

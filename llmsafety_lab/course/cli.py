@@ -16,9 +16,11 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def build(options: argparse.Namespace) -> int:
+    from llmsafety_lab.course import topics
     from llmsafety_lab.course.book import masters
 
-    stale = masters.build(masters.root(), check=options.check)
+    root = masters.root()
+    stale = masters.build(root, check=options.check) + topics.build(root, check=options.check)
     for path in stale:
         print(f"{path}: {'stale: run llmsafety-lab build' if options.check else 'written'}")
     if not stale:
@@ -99,15 +101,15 @@ def gradescope(options: argparse.Namespace) -> int:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from llmsafety_lab.sources import registry
+    from llmsafety_lab.course import fetch
 
     if options.list:
-        for row in registry.listing():
+        for row in fetch.listing():
             there = "here" if row["cached"] else "not yet"
             print(f"{row['name']:14} {row['kind']:10} {row['size'] / 1e6:6.1f} MB  {there:8} {row['source']}")
             print(f"{'':14} {row['task']}; licence: {row['licence']}")
         return 0
-    registry.fetch_all(options.names or None)
+    fetch.fetch_all(options.names or None)
     return 0
 
 
@@ -137,6 +139,36 @@ def doctor(options: argparse.Namespace) -> int:
     return examine()
 
 
+def new(options: argparse.Namespace) -> int:
+    from llmsafety_lab.course import new
+    from llmsafety_lab.course.book import masters
+
+    for path in new.new(masters.root(), options.topic):
+        print(f"{path}: written")
+    print(f"Next: pytest tests/{options.topic}, then the five steps of chapters/contributing.md")
+    return 0
+
+
+def try_(options: argparse.Namespace) -> int:
+    from llmsafety_lab.course import trial
+    from llmsafety_lab.course.book import masters
+
+    tried = trial.trial(masters.root(), options.exercise, options.files)
+    width = max(len(str(file)) for file, _ in tried)
+    print(f"{'file':{width}} earned  message")
+    for file, result in tried:
+        print(f"{file!s:{width}} {result.earned:>2} of {result.points}  {' '.join(result.to_text().split()[4:])}")
+    return 0
+
+
+def keep(options: argparse.Namespace) -> int:
+    from llmsafety_lab.course import keep
+    from llmsafety_lab.course.book import masters
+
+    print(f"{keep.keep(masters.root(), options.topic)}: written")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     top = argparse.ArgumentParser(
@@ -149,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
 
     def add(function: Command, help: str, example: str) -> Any:
         one = commands.add_parser(
-            function.__name__, help=help, description=help, epilog=f"Example: llmsafety-lab {example}"
+            function.__name__.strip("_"), help=help, description=help, epilog=f"Example: llmsafety-lab {example}"
         )
         one.set_defaults(function=function)
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -204,6 +236,16 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--serve", action="store_true", help="serve it then")
     one.add_argument("--pdf", action="store_true", help="print it into one PDF, too")
     one.add_argument("--port", type=_positive, default=8000, help="default: 8000, or the next that is free")
+
+    one = add(new, "write the skeleton of a topic, all its files", "new poisoning")
+    one.add_argument("topic", help="a name in topics.yml whose state is coming")
+
+    one = add(try_, "run an exercise's check on files of your own", "try attention.mask right.py wrong.py")
+    one.add_argument("exercise", help="the exercise's id")
+    one.add_argument("files", nargs="+", type=Path, metavar="FILE", help="Python that defines the answer; it runs here")
+
+    one = add(keep, "make a topic's kept result anew, with date, versions and machine", "keep decoding")
+    one.add_argument("topic", help="the topic, such as decoding")
 
     add(doctor, "say what is missing on this machine and how to get it", "doctor")
     return top

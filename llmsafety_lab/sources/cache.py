@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import platformdirs
 
 MANIFEST = "manifest.json"
 
@@ -48,13 +49,7 @@ def root() -> Path:
     """Return the cache's folder: `LLMSAFETY_CACHE` where it is set, else `llmsafety-lab` in the user's cache folder."""
     if named := os.environ.get("LLMSAFETY_CACHE"):
         return Path(named).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", "~\\AppData\\Local"))
-    elif sys.platform == "darwin":
-        base = Path("~/Library/Caches")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return (base / "llmsafety-lab").expanduser()
+    return platformdirs.user_cache_path("llmsafety-lab", appauthor=False, opinion=False)
 
 
 def shown_root() -> str:

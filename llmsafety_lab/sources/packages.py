@@ -23,15 +23,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from llmsafety_lab import runtime
 from llmsafety_lab.sources import cache
 from llmsafety_lab.sources.cache import HashError, TruncatedError, UnreachableError
+from llmsafety_lab.sources.entry import Entry, Source, former_text
 
 
 @dataclass(frozen=True)
-class Carrier:
+class Carrier(Source):
     """A package that ships the files.
 
     Parameters
@@ -51,6 +52,7 @@ class Carrier:
         other archive than this one may be opened.
     """
 
+    name: ClassVar[str] = "carrier"
     ecosystem: str
     package: str
     version: str
@@ -61,6 +63,19 @@ class Carrier:
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
+
+    def origin(self) -> str:
+        return f"{self.ecosystem} {self}"
+
+    def content(self) -> Any:
+        return {"files": dict(self.files)}
+
+    def former_key(self) -> str:
+        names = ("ecosystem", "package", "version", "folder", "files", "options", "sdist_sha256")
+        return former_text("Carrier", **{name: getattr(self, name) for name in names})
+
+    def fill(self, entry: Entry, into: Path, progress: bool) -> None:
+        unpack(self, into, entry.size, progress)
 
 
 def unpack(carrier: Carrier, into: Path, size: int, progress: bool = True) -> None:

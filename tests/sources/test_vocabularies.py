@@ -36,7 +36,7 @@ print(len(ranks), ranks[b" the"])
 def test_the_hub_gives_the_carriers_file_or_nothing(changed: bool, tmp_path) -> None:
     ranks = vocabularies.load("gpt2")
     served = ranks | ({b" t": 257, b" a": 256} if changed else {})
-    repository = vocabularies.REGISTRY["gpt2"].hub.repository
+    repository = vocabularies.REGISTRY["gpt2"].sources[1].repository
     with serve({("models", repository): {"vocab.json": vocab_json(served)}}) as (address, _):
         here = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "hf"), "LLMSAFETY_CACHE": str(tmp_path / "cache")}
         done = subprocess.run([sys.executable, "-c", LOAD], env=os.environ | here, capture_output=True, text=True)
