@@ -116,6 +116,25 @@ def _wrong_merges(parts: list[bytes], pair: Pair) -> dict[str, list[bytes]]:
             "    return merged\n",
             "from left to right",
         ),
+        Mutant(
+            "in place",
+            "    merged, i = [], 0\n",
+            "    merged, i = [], 0\n"
+            "    while i < len(parts) - 1:\n"
+            "        if tuple(parts[i : i + 2]) == tuple(pair):\n"
+            "            parts[i : i + 2] = [parts[i] + parts[i + 1]]\n"
+            "        i += 1\n"
+            "    return parts\n",
+            "changes its argument",
+        ),
+        Mutant(
+            "by the bytes",
+            "    merged, i = [], 0\n",
+            "    merged, i = [], 0\n"
+            '    if parts and b"".join(pair) in b"".join(parts):\n'
+            '        return [part for i, part in enumerate(b"\\0".join(parts).replace(b"\\0".join(pair), b"".join(pair)).split(b"\\0"))]\n',
+            "is wrong",
+        ),
     ),
 )
 def check_merge(answer: Answer, dice: Dice) -> None:
@@ -133,9 +152,15 @@ def check_merge(answer: Answer, dice: Dice) -> None:
         ("of nothing", [], (a, b)),
     ):
         got = sequence(answer(list(parts), pair), bytes, f"The list {when}", "a list of bytes")
+        changed = answer.changed
         exact = join(list(parts), pair)
         slips = [words for words, wrong in _wrong_merges(parts, pair).items() if got == wrong]
         hint = slips[0] if slips else "Joined together, the bytes stay the same and in the same order."
         expect(
             got == exact, f"The list {when} is wrong: {parts} with the pair {pair}.", expected=exact, got=got, hint=hint
+        )
+        expect(
+            not changed,
+            f"The list {when} is right, but your answer changes its argument.",
+            hint="Put the joined tokens into a new list: whoever gave `parts` may need it again.",
         )
