@@ -78,8 +78,14 @@ def _wrong_merges(parts: list[bytes], pair: Pair) -> dict[str, list[bytes]]:
         "The last token is lost: a list can end behind a pair or before one.": join(parts, pair)[:-1],
         "Compare the two tokens one by one, not by their joined bytes: b'ab', b'c' is not b'a', b'bc'.": joined,
         "Go from left to right: of three equal tokens in a row the first two become one.": join_from_right(parts, pair),
+        "Compare whole tokens: one that only ends or begins as the pair's do is another token.": _glued(parts, pair),
         "You joined nothing: put the two tokens together where they stand side by side.": list(parts),
     }
+
+
+def _glued(parts: list[bytes], pair: Pair) -> list[bytes]:
+    """Join by replacing in the tokens' bytes, with a separator between them: a mistake."""
+    return b"|".join(parts).replace(b"|".join(pair), b"".join(pair)).split(b"|")
 
 
 @exercise(
@@ -128,12 +134,12 @@ def _wrong_merges(parts: list[bytes], pair: Pair) -> dict[str, list[bytes]]:
             "changes its argument",
         ),
         Mutant(
-            "by the bytes",
+            "glued and replaced",
             "    merged, i = [], 0\n",
-            "    merged, i = [], 0\n"
-            '    if parts and b"".join(pair) in b"".join(parts):\n'
-            '        return [part for i, part in enumerate(b"\\0".join(parts).replace(b"\\0".join(pair), b"".join(pair)).split(b"\\0"))]\n',
-            "is wrong",
+            "    glued = b'|'.join(parts).replace(b'|'.join(pair), b''.join(pair))\n"
+            "    return glued.split(b'|') if parts else []\n"
+            "    merged, i = [], 0\n",
+            "compare whole tokens",
         ),
     ),
 )
@@ -147,6 +153,8 @@ def check_merge(answer: Answer, dice: Dice) -> None:
         ("where a token stands beside itself", [b, *[a] * (2 * dice.integer(2, 3) + 1), b], (a, a)),
         ("where other tokens have the same bytes when joined", [b, c, a, b, a, c, b], (b, c)),
         ("where they have the same bytes, the other way", [c, a, a, b + a], (a, b + a)),
+        ("where other tokens end and begin as the pair's do", [b + a, b, a, b + a, a, b], (a, b)),
+        ("where tokens are separators elsewhere", [b" ", b",", b"\0", b"|", b"\n", a, b, b"/"], (a, b)),
         ("of random tokens", some, (a, b)),
         ("without the pair", [a, a, a], (a, b)),
         ("of nothing", [], (a, b)),
