@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmsafety_lab.checking.expect import Failed
+from llmsafety_lab.checking.remote import Reader
 from llmsafety_lab.checking.wire import NotPlain, dumps, loads
 
 Transport = Callable[[bytes], bytes]
@@ -89,6 +90,10 @@ class Answer:
         """
         return self._trace(self.name, args, kwargs, by, along)
 
+    def reading(self, reader: Reader, *args: Any) -> Any:
+        """Call the student's function with a model that stays here: `reader` reads what the function gives it."""
+        return self._send("call", reader, name=self.name, args=[reader.remote, *args], kwargs={})["ok"]
+
     def without_gradients(self, *args: Any, **kwargs: Any) -> Any:
         """Call the student's function under ``torch.no_grad()``."""
         return self._call(self.name, args, kwargs, gradients=False)[0]
@@ -128,12 +133,15 @@ class Answer:
         except TypeError:
             raise Failed(f"{self.name} sent a message of its own instead of a result.") from None
 
-    def _send(self, do: str, **fields: Any) -> dict[str, Any]:
-        answered = self._transport(dumps({"do": do, **fields}))
-        try:
-            reply = loads(answered)
-        except NotPlain as error:
-            raise Failed(f"{self.name} sent {error}.") from None
+    def _send(self, do: str, reader: Reader | None = None, /, **fields: Any) -> dict[str, Any]:
+        reply = self._exchange({"do": do, **fields})
+        while reader and type(reply) is dict and "asks" in reply:
+            try:
+                heard = reader.hear(reply["asks"])
+            except Failed:
+                self._exchange({"do": "resume", "heard": {"error": "the check is over"}})
+                raise
+            reply = self._exchange({"do": "resume", "heard": heard})
         if type(reply) is dict and "ok" in reply:
             return reply
         problem = reply.get("error") if type(reply) is dict else None
@@ -141,6 +149,13 @@ class Answer:
             raise Failed(f"{self.name} sent a message of its own instead of a result.")
         text, where = (str(problem.get(key) or "")[:2000] for key in ("text", "where"))
         raise Failed(f"{self.name} stopped with {text}", hint=where)
+
+    def _exchange(self, request: dict[str, Any]) -> Any:
+        answered = self._transport(dumps(request))
+        try:
+            return loads(answered)
+        except NotPlain as error:
+            raise Failed(f"{self.name} sent {error}.") from None
 
 
 class Instance:

@@ -73,6 +73,18 @@ class SmallModel(Handle):
 
     def build(self) -> Any:
         """Return the model, in evaluation mode, in float64, with eager attention, its weights frozen."""
+        return copy.deepcopy(_build(self))
+
+    def config(self) -> Any:
+        """Return its sizes as transformers writes them.
+
+        Raises
+        ------
+        ValueError
+            If one is out of range.
+        """
+        from transformers import LlamaConfig
+
         sizes = (self.layers, self.heads, self.width, self.vocabulary)
         whole = type(self.ahead) is int and self.ahead >= 0 and type(self.seed) is int
         if (
@@ -81,24 +93,26 @@ class SmallModel(Handle):
             or not whole
         ):
             raise ValueError(f"a small model of these sizes cannot be built: {self}")
-        return copy.deepcopy(_build(self))
+
+        config = LlamaConfig(
+            vocab_size=self.vocabulary,
+            hidden_size=self.width,
+            intermediate_size=2 * self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
+            max_position_embeddings=2048,
+        )
+        config._attn_implementation = "eager"
+        return config
 
 
 @functools.lru_cache(maxsize=4)
 def _build(recipe: SmallModel) -> Any:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=recipe.vocabulary,
-        hidden_size=recipe.width,
-        intermediate_size=2 * recipe.width,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
-        max_position_embeddings=2048,
-    )
-    config._attn_implementation = "eager"
+    config = recipe.config()
     with _LOCK, torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = LlamaForCausalLM(config).double().eval()

@@ -6,6 +6,9 @@ chance, so that a check can tell the two modes apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -63,3 +66,59 @@ class TokenClassifier(nn.Module):
 
     def forward(self, ids: Ids, mask: Mask | None = None) -> Logits:
         return self.head(self.embedding(ids), mask)
+
+
+class CausalModel(nn.Module):
+    """A language model as transformers has them, whose forward passes somebody else makes.
+
+    Parameters
+    ----------
+    config
+        The sizes.
+    read
+        Takes ids, the cache as a list of keys and values by layer, and a dict of further arguments; returns a dict of
+        logits and the cache, the new tokens in it.
+    """
+
+    def __init__(self, config: Any, read: Callable[..., dict[str, Any]]) -> None:
+        super().__init__()
+        self.config = config
+        self.register_parameter("nothing", nn.Parameter(torch.zeros(0, dtype=torch.float64), requires_grad=False))
+        self._read = read
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64
+
+    def forward(
+        self,
+        input_ids: Ids,
+        attention_mask: Mask | None = None,
+        position_ids: Ids | None = None,
+        past_key_values: Any = None,
+        *,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> Any:
+        from transformers import DynamicCache
+        from transformers.modeling_outputs import CausalLMOutputWithPast
+
+        cache = past_key_values
+        if cache is None and use_cache is not False:
+            cache = DynamicCache(config=self.config)
+        seen = 0 if cache is None else cache.get_seq_length()
+        held = [[layer.keys, layer.values] for layer in cache.layers] if seen else []
+        options = {"attention_mask": attention_mask, "position_ids": position_ids, "logits_to_keep": logits_to_keep}
+        came = self._read(ids=input_ids, cache=held, options=options)
+        if cache is not None:
+            for layer, (keys, values) in enumerate(came["cache"]):
+                cache.update(keys[:, :, seen:], values[:, :, seen:], layer)
+        out = CausalLMOutputWithPast(logits=came["logits"], past_key_values=None if use_cache is False else cache)
+        return out if return_dict else out.to_tuple()

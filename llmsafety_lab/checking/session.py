@@ -19,6 +19,7 @@ from typing import Any
 
 from llmsafety_lab.checking import forbidden
 from llmsafety_lab.checking.handles import Handle, warm
+from llmsafety_lab.checking.remote import Errand, RemoteModel
 from llmsafety_lab.checking.trace import traced
 from llmsafety_lab.checking.wire import NotPlain, dumps, loads
 
@@ -65,10 +66,20 @@ class Session:
         self.definitions: list[tuple[str, ast.Module]] = []
         self.objects: dict[int, Any] = {}
         self.dropped: set[str] = set()
+        self.errand: Errand | None = None
 
     def handle(self, data: bytes) -> bytes:
         """Carry out one request; a student's error is part of the answer, never raised."""
         request = loads(data)
+        if request["do"] == "resume":
+            assert self.errand
+            return self.errand.resume(request["heard"])
+        if any(isinstance(value, RemoteModel) for value in request.get("args", ())):
+            self.errand = Errand(lambda: self._reply(request))
+            return self.errand.wait()
+        return self._reply(request)
+
+    def _reply(self, request: dict[str, Any]) -> bytes:
         try:
             do = request.pop("do")
             result = getattr(self, "_" + do)(**request)

@@ -7,7 +7,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, expect, expect_unchanged
 
 Pair = tuple[bytes, bytes]
 LIBRARIES = (
@@ -159,16 +159,16 @@ def check_merge(answer: Answer, dice: Dice) -> None:
         ("without the pair", [a, a, a], (a, b)),
         ("of nothing", [], (a, b)),
     ):
-        got = sequence(answer(list(parts), pair), bytes, f"The list {when}", "a list of bytes")
-        changed = answer.changed
+        called = answer.trace(list(parts), pair)
+        got = sequence(called.value, bytes, f"The list {when}", "a list of bytes")
         exact = join(list(parts), pair)
         slips = [words for words, wrong in _wrong_merges(parts, pair).items() if got == wrong]
         hint = slips[0] if slips else "Joined together, the bytes stay the same and in the same order."
         expect(
             got == exact, f"The list {when} is wrong: {parts} with the pair {pair}.", expected=exact, got=got, hint=hint
         )
-        expect(
-            not changed,
-            f"The list {when} is right, but your answer changes its argument.",
+        expect_unchanged(
+            called,
+            message=f"The list {when} is right, but your answer changes its argument.",
             hint="Put the joined tokens into a new list: whoever gave `parts` may need it again.",
         )
