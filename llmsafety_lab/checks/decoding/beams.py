@@ -37,6 +37,15 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
             "(scores.exp()[:, None] * logits.softmax(dim=-1)).log()",
             "underflows",
         ),
+        Mutant(
+            "logarithm of the softmax", "logits.log_softmax(dim=-1)", "logits.softmax(dim=-1).log()", "rounded to 0"
+        ),
+        Mutant(
+            "the largest not subtracted",
+            "logits.log_softmax(dim=-1)",
+            "logits - logits.exp().sum(dim=-1, keepdim=True).log()",
+            "in the thousands",
+        ),
         Mutant("not normalised", "logits.log_softmax(dim=-1)", "logits", "normalise"),
         Mutant("softmax added", "logits.log_softmax(dim=-1)", "logits.softmax(dim=-1)", "logarithm"),
         Mutant("the past forgotten", "scores[:, None] + logits", "0 * scores[:, None] + logits", "so far"),
@@ -106,6 +115,16 @@ def check_extend(answer: Answer, dice: Dice) -> None:
     more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, hint)
     expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=hint)
     _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, hint)
+    deep = 1500 - 1000.0 * torch.randperm(vocabulary, generator=dice.generator)[None]
+    got = _ways(answer(scores[:1], deep, vocabulary), vocabulary, "")
+    expect(
+        bool(got[0].isfinite().all()),
+        "The scores are not finite for logits in the thousands.",
+        expected=_scores(_best(scores[:1, None] + deep.log_softmax(-1), vocabulary)),
+        got=got[0],
+        hint="exp of a large logit is infinite, and a probability of exp(-1000) is rounded to 0: take the log-softmax "
+        "of the logits (their largest subtracted first), and not the logarithm of a softmax.",
+    )
 
 
 def _scores(ways: list[tuple[float, int, int]]) -> Tensor:

@@ -27,6 +27,12 @@ from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_t
             "range(0, len(vectors) - batch_size, batch_size)",
             "every text",
         ),
+        Mutant(
+            "batch_size ignored",
+            "[self(vectors[i : i + batch_size]) for i in range(0, len(vectors), batch_size)]",
+            "[self(vectors)]",
+            "at a time",
+        ),
         Mutant("logits", ".softmax(-1)", "", "sum to 1"),
         Mutant("normalised over the texts", ".softmax(-1)", ".softmax(0)", "over the classes"),
         Mutant("always training", "self.train(was_training)", "self.train()", "as you found it"),
@@ -83,6 +89,14 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         not called.traced,
         "A gradient flows through the probabilities.",
         hint="Compute them without gradients: torch.no_grad().",
+    )
+    batches = -(-texts // batch_size)
+    expect(
+        called.forwards == batches,
+        f"{texts} vectors are computed in {called.forwards} calls of the module, and not {batch_size} at a time.",
+        expected=f"{batches} calls of self(...), each with at most {batch_size} vectors",
+        got=called.forwards,
+        hint="A batch is what fits into memory: call the module, self(...), on vectors[i : i + batch_size] alone.",
     )
     hint = (
         "Leave the mode as you found it. In evaluation mode the training that goes on would go on without dropout; in "
