@@ -10,7 +10,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect_close, expect_tensor, expect_unchanged
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor, expect_unchanged
 
 
 def _winners(logits: Tensor, best: Tensor, others: float) -> Tensor:
@@ -156,6 +156,13 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
     mutants=(
         Mutant("not renormalised", "kept = kept / kept.sum(dim=-1, keepdim=True)", "kept = kept * 1", "sum to 1"),
         Mutant("crossing token left out", "before >= p", "before + ranked > p", "crosses p"),
+        Mutant("one more than enough", "before >= p", "before > p", "holds at least p"),
+        Mutant(
+            "a floor for all",
+            "return torch.zeros_like(kept).scatter(-1, order, kept)",
+            "return torch.zeros_like(kept).scatter(-1, order, kept).clamp(min=1e-9)",
+            "exactly 0",
+        ),
         Mutant("left sorted", "return torch.zeros_like(kept).scatter(-1, order, kept)", "return kept", "are sorted"),
         Mutant("least probable first", "descending=True", "descending=False", "least probable"),
         Mutant(
@@ -192,7 +199,24 @@ def check_nucleus(answer: Answer, dice: Dice) -> None:
     hint = "Keep the most probable tokens until they hold at least p, and divide by what they hold."
     whole = "At p = 1 every token stays. Rounding may leave the sum of all just below 1, so that nothing crosses p."
     deep = "There may be any number of leading dimensions: the vocabulary is the last, -1."
-    expect_close(answer(logits, p), _nucleus(logits, p), f"The distribution for p = {p:.2f}", mistakes=wrong, hint=hint)
+    got = answer(logits, p)
+    expect_close(got, _nucleus(logits, p), f"The distribution for p = {p:.2f}", mistakes=wrong, hint=hint)
+    expect(
+        not bool(got[~_kept(logits, p)].any()),
+        "Tokens outside the nucleus keep a small probability.",
+        expected=0.0,
+        got=float(got[~_kept(logits, p)].abs().max()),
+        hint="Give them exactly 0: drawn often enough, any other number comes up.",
+    )
+    equal = torch.zeros(1, 8, dtype=torch.float64)
+    kept = int((expect_tensor(answer(equal, 0.5), (1, 8), "The distribution of equal logits") > 0).sum())
+    expect(
+        kept == 4,
+        "Of eight tokens of probability 1/8, four hold exactly p = 0.5, and you keep another number.",
+        expected=4,
+        got=kept,
+        hint="The set is complete as soon as it holds at least p: where the sum is p, no more token is needed.",
+    )
     expect_close(answer(logits, 1.0), logits.softmax(-1), "The distribution for p = 1", hint=whole)
     expect_close(answer(logits, 0.01), _nucleus(logits, 0.01), "The distribution for p = 0.01", hint=hint)
     many = torch.stack([logits, -logits, 0.5 * logits])

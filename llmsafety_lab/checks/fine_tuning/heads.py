@@ -36,6 +36,7 @@ from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_t
         Mutant("logits", ".softmax(-1)", "", "sum to 1"),
         Mutant("normalised over the texts", ".softmax(-1)", ".softmax(0)", "over the classes"),
         Mutant("always training", "self.train(was_training)", "self.train()", "as you found it"),
+        Mutant("dropout alone", "self.train(was_training)", "self.dropout.train(was_training)", "as you found it"),
         Mutant("turned round", "self.train(was_training)", "self.train(not was_training)", "as you found it"),
         Mutant("with gradients", "with torch.no_grad():", "if True:", "without gradients"),
         Mutant(
@@ -96,7 +97,9 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         f"{texts} vectors are computed in {called.forwards} calls of the module, and not {batch_size} at a time.",
         expected=f"{batches} calls of self(...), each with at most {batch_size} vectors",
         got=called.forwards,
-        hint="A batch is what fits into memory: call the module, self(...), on vectors[i : i + batch_size] alone.",
+        hint="A batch is what fits into memory: call the module, self(...), on vectors[i : i + batch_size] alone."
+        if called.forwards
+        else "Call the module as self(batch), not self.forward(batch) or its layers: only then do its hooks run.",
     )
     hint = (
         "Leave the mode as you found it. In evaluation mode the training that goes on would go on without dropout; in "
@@ -105,10 +108,10 @@ def check_predict(answer: Answer, dice: Dice) -> None:
     )
     for training, name, other in ((True, "training", "evaluation"), (False, "evaluation", "training")):
         head.train(training)
-        head.predict(vectors, batch_size)
+        left = head.trace("predict", vectors, batch_size).modes
         one, two = (expect_tensor(head(vectors), (texts, classes), "What forward gives") for _ in range(2))
         expect(
-            torch.equal(one, two) is not training,
+            torch.equal(one, two) is not training and not left,
             f"After predict the module is in {other} mode, and it was in {name} mode before.",
             hint=hint,
         )

@@ -196,16 +196,17 @@ def _best_temperature(logits: Tensor, labels: Tensor) -> float:
         Mutant("exp overflows", "scores = scores - scores.max(1, keepdims=True)", "", "exp is infinite"),
         Mutant("stops early", "range(60)", "range(6)", "further"),
         Mutant("narrow range", "low, high = 1e-3, 1e3", "low, high = 0.1, 10", "further"),
+        Mutant("half of the range", "low, high = 1e-3, 1e3", "low, high = 1e-2, 1e2", "further"),
     ),
 )
 def check_temperature(answer: Answer, dice: Dice) -> None:
     for low, high, shift in (
         (0.3, 0.6, 0.0),
         (1.5, 3.5, 0.0),
-        (0.02, 0.04, 0.0),
-        (30.0, 60.0, 0.0),
         (0.3, 3.5, 2000.0),
         (0.3, 3.5, -2000.0),
+        (0.002, 0.004, 0.0),
+        (300.0, 600.0, 0.0),
     ):
         scale = low + (high - low) * float(dice.uniform(1))
         texts = 500
@@ -224,9 +225,9 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
             hint = "A temperature is above 0."
         elif abs(got * best - 1) < 0.01:
             hint = "This is 1/τ. The temperature divides the logits: softmax(logits / τ)."
-        elif got < 0.01:
+        elif got < 1.1e-3:
             hint = "Such a τ makes the model ever surer of its own choice. The likelihood is that of the labels."
-        elif got > 90:
+        elif got > 900:
             hint = "You ended at an end of the range. Follow the slope of the loss downwards, not upwards."
         else:
             hint = "The loss still falls towards another τ: search further, until τ moves by less than one per cent."
