@@ -173,6 +173,10 @@ def _scores(totals: dict[str, list[int]]) -> tuple[float, float]:
     return ratio([sum(c[i] for c in totals.values()) for i in range(3)]), sum(types) / len(types) if types else 0.0
 
 
+def _joined(sentences: list[list[str]]) -> list[str]:
+    return [tag for tags in sentences for tag in tags]
+
+
 SWAPPED = {
     "micro": "Micro counts the spans of all types together, then takes F1 once.",
     "macro": "Macro is the mean of the types' F1: each type counts the same, however rare.",
@@ -216,7 +220,7 @@ def _wrong_scores(truth: list[list[str]], found: list[list[str]], strict: bool) 
             sum(recalls) / max(len(recalls), 1),
         ),
         "Your spans reach from one sentence into the next: read each sentence by itself.": _scores(
-            counted(*([[tag for tags in side for tag in tags]] for side in (truth, found)), strict=strict)
+            counted([_joined(truth)], [_joined(found)], strict=strict)
         ),
         "You read the spans with another value of strict than was asked for.": _scores(
             counted(truth, found, strict=not strict)
