@@ -69,6 +69,7 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
 def check_extend(answer: Answer, dice: Dice) -> None:
     beams, vocabulary = dice.integer(3, 4), dice.integer(7, 9)
     count = 2 * beams
+    many = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
     long_ago = -2000 - 100 * float(dice.uniform(1))
     for past, when, near in (
         (-5.0, "", 1e-4),
@@ -96,7 +97,7 @@ def check_extend(answer: Answer, dice: Dice) -> None:
             if len({b for b, _ in places}) > 1 and places[0][0] != places[0][1] and min(gaps) > 2e-2:
                 break
         hint = "Log-probabilities add: score of the beam plus log-softmax of its logits; then the largest of all."
-        got = _ways(answer(scores, logits, count), count, "")
+        got = _ways(answer(scores, logits, count), count, many)
         if not bool(got[0].isfinite().all()):
             raise Failed(
                 f"The scores are not finite{when}.",
@@ -117,10 +118,9 @@ def check_extend(answer: Answer, dice: Dice) -> None:
             if swapped
             else "A place in the flat list is beam * vocabulary + token.",
         )
-    hint = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
-    more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, hint)
-    expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=hint)
-    _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, hint)
+    more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, many)
+    expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=many)
+    _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, many)
     deep = 1500 - 1000.0 * torch.randperm(vocabulary, generator=dice.generator)[None]
     got = _ways(answer(scores[:1], deep, vocabulary), vocabulary, "")
     exact_deep = _scores(_best(scores[:1, None] + deep.log_softmax(-1), vocabulary))

@@ -103,6 +103,8 @@ def check_interval(answer: Answer, dice: Dice) -> None:
     exact = 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2])
     means = (2 * drawn[..., 0] / np.maximum(drawn[..., 1] + drawn[..., 2], 1)).mean(1)
     recalls = sums[:, 0] / sums[:, 2]
+    low, high = _interval(answer(counts, 1, seed, 0.9))
+    expect(low == high, "With draws=1 the two ends differ.", got=[low, high], hint="Draw as often as draws says.")
     for level in (0.8, 0.95):
         got = _interval(answer(counts, draws, seed, level))
         right = np.quantile(exact, [(1 - level) / 2, (1 + level) / 2])
@@ -136,8 +138,6 @@ def check_interval(answer: Answer, dice: Dice) -> None:
         hint="The same seed must give the same draws: make your generator from it.",
     )
     expect(one != three, "Two seeds give the same draws.", hint="Make your generator from the seed.")
-    low, high = _interval(answer(counts, 1, seed, 0.9))
-    expect(low == high, "With draws=1 the two ends differ.", got=[low, high], hint="Draw as often as draws says.")
     sparse = np.array([[0, 0, 0]] * 5 + [[1, 1, 1]])
     try:
         got = _interval(answer(sparse, 300, seed, 0.9))
