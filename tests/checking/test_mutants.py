@@ -38,7 +38,8 @@ def labs() -> dict[str, dict[str, str]]:
     return found
 
 
-def answered(one: Exercise, labs: dict[str, dict[str, str]], source: str, seed: str) -> Result:
+def session(one: Exercise, labs: dict[str, dict[str, str]], source: str) -> Session:
+    """Return a session of the lab's given cells and its solutions, and of this source after them."""
     namespace: dict = {"__name__": "__main__"}
     lab = labs[one.topic]
     for statement in ast.parse(lab[""]).body:
@@ -46,7 +47,11 @@ def answered(one: Exercise, labs: dict[str, dict[str, str]], source: str, seed: 
             exec(ast.unparse(statement), namespace)
     solved = "\n\n".join([*(lab[other.id] for other in exercise.exercises(one.topic)), source])
     exec(compile(solved, "<cell 1>", "exec"), namespace)
-    return assess(one, Answer(one.answer, Session(namespace).handle), Dice(seed))
+    return Session(namespace)
+
+
+def answered(one: Exercise, labs: dict[str, dict[str, str]], source: str, seed: str) -> Result:
+    return assess(one, Answer(one.answer, session(one, labs, source).handle), Dice(seed))
 
 
 @pytest.mark.parametrize("seed", ["a", "b", "c"])

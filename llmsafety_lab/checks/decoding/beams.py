@@ -37,6 +37,21 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
             "(scores.exp()[:, None] * logits.softmax(dim=-1)).log()",
             "underflows",
         ),
+        Mutant(
+            "logarithm of the softmax", "logits.log_softmax(dim=-1)", "logits.softmax(dim=-1).log()", "rounded to 0"
+        ),
+        Mutant(
+            "the largest not subtracted",
+            "logits.log_softmax(dim=-1)",
+            "logits - logits.exp().sum(dim=-1, keepdim=True).log()",
+            "in the thousands",
+        ),
+        Mutant(
+            "a small number added",
+            "logits.log_softmax(dim=-1)",
+            "(logits.softmax(dim=-1) + 1e-9).log()",
+            "in the thousands",
+        ),
         Mutant("not normalised", "logits.log_softmax(dim=-1)", "logits", "normalise"),
         Mutant("softmax added", "logits.log_softmax(dim=-1)", "logits.softmax(dim=-1)", "logarithm"),
         Mutant("the past forgotten", "scores[:, None] + logits", "0 * scores[:, None] + logits", "so far"),
@@ -54,6 +69,7 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
 def check_extend(answer: Answer, dice: Dice) -> None:
     beams, vocabulary = dice.integer(3, 4), dice.integer(7, 9)
     count = 2 * beams
+    many = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
     long_ago = -2000 - 100 * float(dice.uniform(1))
     for past, when, near in (
         (-5.0, "", 1e-4),
@@ -81,7 +97,7 @@ def check_extend(answer: Answer, dice: Dice) -> None:
             if len({b for b, _ in places}) > 1 and places[0][0] != places[0][1] and min(gaps) > 2e-2:
                 break
         hint = "Log-probabilities add: score of the beam plus log-softmax of its logits; then the largest of all."
-        got = _ways(answer(scores, logits, count), count, "")
+        got = _ways(answer(scores, logits, count), count, many)
         if not bool(got[0].isfinite().all()):
             raise Failed(
                 f"The scores are not finite{when}.",
@@ -102,10 +118,20 @@ def check_extend(answer: Answer, dice: Dice) -> None:
             if swapped
             else "A place in the flat list is beam * vocabulary + token.",
         )
-    hint = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
-    more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, hint)
-    expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=hint)
-    _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, hint)
+    more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, many)
+    expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=many)
+    _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, many)
+    deep = 1500 - 1000.0 * torch.randperm(vocabulary, generator=dice.generator)[None]
+    got = _ways(answer(scores[:1], deep, vocabulary), vocabulary, "")
+    exact_deep = _scores(_best(scores[:1, None] + deep.log_softmax(-1), vocabulary))
+    expect(
+        bool(((got[0] - exact_deep).abs() < 0.1).all()),
+        "The scores are wrong for logits in the thousands.",
+        expected=exact_deep,
+        got=got[0],
+        hint="exp of a large logit is infinite, and a probability of exp(-1000) is rounded to 0: take the log-softmax "
+        "of the logits (their largest subtracted first), and not the logarithm of a softmax.",
+    )
 
 
 def _scores(ways: list[tuple[float, int, int]]) -> Tensor:
@@ -119,8 +145,7 @@ def _ways(reply: Any, count: int, hint: str) -> list[Tensor]:
         raise Failed("The answer has the wrong form.", expected="three tensors: scores, beams, tokens", got=got)
     names = ("scores", "beams", "tokens")
     return [
-        expect_tensor(one, (count,), f"What stands for the {what}", hint=hint)
-        for one, what in zip(reply, names, strict=True)
+        expect_tensor(one, (count,), f"The tensor of {what}", hint=hint) for one, what in zip(reply, names, strict=True)
     ]
 
 

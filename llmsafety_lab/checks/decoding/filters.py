@@ -7,22 +7,19 @@ import math
 import torch
 from torch import Tensor
 
-from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor, expect_unchanged
 
 
 def _winners(logits: Tensor, best: Tensor, others: float) -> Tensor:
     return torch.full_like(logits, others).scatter(-1, best, logits.gather(-1, best))
 
 
-def _expect_unchanged(answer: Answer) -> None:
-    expect(
-        not answer.changed,
-        "Your answer changes its arguments.",
-        hint="Leave the logits as they are and return new ones: whoever gave them may need them again.",
-    )
+def _expect_unchanged(called: Called) -> None:
+    hint = "Leave the logits as they are and return new ones: whoever gave them may need them again."
+    expect_unchanged(called, message="Your answer changes its arguments.", hint=hint)
 
 
 @exercise(
@@ -56,7 +53,8 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
     tau = 0.3 + 0.4 * float(dice.uniform(1))
     hint = "Divide the logits, each by the same temperature, and return logits."
     for value, when in ((tau, f"temperature {tau:.2f}"), (3 * tau + 1, f"temperature {3 * tau + 1:.2f}")):
-        got = expect_tensor(answer(logits, value), logits.shape, f"The answer at {when}", hint=hint)
+        called = answer.trace(logits, value)
+        got = expect_tensor(called.value, logits.shape, f"The answer at {when}", hint=hint)
         mistakes = {
             "You multiplied: a low temperature then flattens the distribution.": (logits * value).softmax(-1),
             "You divided the probabilities. Divide the logits; the softmax comes after all filters.": (
@@ -67,12 +65,13 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         expect_close(
             got.softmax(-1), (logits / value).softmax(-1), f"The softmax at {when}", mistakes=mistakes, hint=hint
         )
-        _expect_unchanged(answer)
+        _expect_unchanged(called)
     while torch.equal(logits.mean(0).argmax().expand(batch), logits.argmax(-1)):
         logits = 2 * dice.normal(batch, vocabulary)
     best = logits.argmax(-1, keepdim=True)
     together = logits.mean(0, keepdim=True).argmax(-1, keepdim=True).expand(batch, 1)
-    got = expect_tensor(answer(logits, 0), logits.shape, "The answer at temperature 0")
+    called = answer.trace(logits, 0)
+    got = expect_tensor(called.value, logits.shape, "The answer at temperature 0")
     mistakes = {
         "Your answer divides by zero. Temperature 0 is a case of its own: only the largest logit is left.": (
             logits / 0.0
@@ -85,7 +84,7 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         hint += " That is -math.inf: with any other number a token that is forbidden keeps a chance."
     exact = _winners(logits, best, -math.inf)
     expect_close(got, exact, "The answer at temperature 0", mistakes=mistakes, hint=hint)
-    _expect_unchanged(answer)
+    _expect_unchanged(called)
     many = 2 * dice.normal(2, 3, vocabulary)
     exact = _winners(many, many.argmax(-1, keepdim=True), -math.inf)
     for value, right in ((tau, many / tau), (0, exact)):
@@ -157,6 +156,13 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
     mutants=(
         Mutant("not renormalised", "kept = kept / kept.sum(dim=-1, keepdim=True)", "kept = kept * 1", "sum to 1"),
         Mutant("crossing token left out", "before >= p", "before + ranked > p", "crosses p"),
+        Mutant("one more than enough", "before >= p", "before > p", "holds at least p"),
+        Mutant(
+            "a floor for all",
+            "return torch.zeros_like(kept).scatter(-1, order, kept)",
+            "return torch.zeros_like(kept).scatter(-1, order, kept).clamp(min=1e-9)",
+            "exactly 0",
+        ),
         Mutant("left sorted", "return torch.zeros_like(kept).scatter(-1, order, kept)", "return kept", "are sorted"),
         Mutant("least probable first", "descending=True", "descending=False", "least probable"),
         Mutant(
@@ -193,7 +199,24 @@ def check_nucleus(answer: Answer, dice: Dice) -> None:
     hint = "Keep the most probable tokens until they hold at least p, and divide by what they hold."
     whole = "At p = 1 every token stays. Rounding may leave the sum of all just below 1, so that nothing crosses p."
     deep = "There may be any number of leading dimensions: the vocabulary is the last, -1."
-    expect_close(answer(logits, p), _nucleus(logits, p), f"The distribution for p = {p:.2f}", mistakes=wrong, hint=hint)
+    got = answer(logits, p)
+    expect_close(got, _nucleus(logits, p), f"The distribution for p = {p:.2f}", mistakes=wrong, hint=hint)
+    expect(
+        not bool(got[~_kept(logits, p)].any()),
+        "Tokens outside the nucleus keep a small probability.",
+        expected=0.0,
+        got=float(got[~_kept(logits, p)].abs().max()),
+        hint="Give them exactly 0: drawn often enough, any other number comes up.",
+    )
+    equal = torch.zeros(1, 8, dtype=torch.float64)
+    kept = int((expect_tensor(answer(equal, 0.5), (1, 8), "The distribution of equal logits") > 0).sum())
+    expect(
+        kept == 4,
+        "Of eight tokens of probability 1/8, four hold exactly p = 0.5, and you keep another number.",
+        expected=4,
+        got=kept,
+        hint="The set is complete as soon as it holds at least p: where the sum is p, no more token is needed.",
+    )
     expect_close(answer(logits, 1.0), logits.softmax(-1), "The distribution for p = 1", hint=whole)
     expect_close(answer(logits, 0.01), _nucleus(logits, 0.01), "The distribution for p = 0.01", hint=hint)
     many = torch.stack([logits, -logits, 0.5 * logits])
@@ -295,7 +318,8 @@ def check_repetition(answer: Answer, dice: Dice) -> None:
     }
     hint = "For each token in the text: a positive logit is divided by the penalty, a negative one multiplied by it."
     exact = torch.where(seen, pulled, logits)
-    expect_close(answer(logits, ids, penalty), exact, "The answer", mistakes=mistakes, hint=hint)
-    _expect_unchanged(answer)
+    called = answer.trace(logits, ids, penalty)
+    expect_close(called.value, exact, "The answer", mistakes=mistakes, hint=hint)
+    _expect_unchanged(called)
     expect_close(answer(logits[1:], ids[1:], penalty), exact[1:], "The answer for a batch of one text", hint=hint)
     expect_close(answer(logits, ids, 1.0), logits, "The answer for a penalty of 1, which changes nothing", hint=hint)

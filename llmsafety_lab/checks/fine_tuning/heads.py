@@ -27,9 +27,16 @@ from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_t
             "range(0, len(vectors) - batch_size, batch_size)",
             "every text",
         ),
+        Mutant(
+            "batch_size ignored",
+            "[self(vectors[i : i + batch_size]) for i in range(0, len(vectors), batch_size)]",
+            "[self(vectors)]",
+            "at a time",
+        ),
         Mutant("logits", ".softmax(-1)", "", "sum to 1"),
         Mutant("normalised over the texts", ".softmax(-1)", ".softmax(0)", "over the classes"),
         Mutant("always training", "self.train(was_training)", "self.train()", "as you found it"),
+        Mutant("dropout alone", "self.train(was_training)", "self.dropout.train(was_training)", "as you found it"),
         Mutant("turned round", "self.train(was_training)", "self.train(not was_training)", "as you found it"),
         Mutant("with gradients", "with torch.no_grad():", "if True:", "without gradients"),
         Mutant(
@@ -48,7 +55,8 @@ def check_predict(answer: Answer, dice: Dice) -> None:
     head = answer.new(width, classes, 0.5)
     head.load({"linear.weight": weight, "linear.bias": bias})
     logits = vectors.double() @ weight.double().T + bias.double()
-    first = head.predict(vectors, batch_size)
+    called = head.trace("predict", vectors, batch_size)
+    first = called.value
     if isinstance(first, torch.Tensor) and first.ndim == 2 and first.shape[0] != texts:
         raise Failed(
             "There is not one row for every text.",
@@ -56,7 +64,6 @@ def check_predict(answer: Answer, dice: Dice) -> None:
             got=list(first.shape),
             hint="The last batch may be smaller than the others; it counts.",
         )
-    traced = answer.traced
     second = head.predict(vectors, batch_size)
     first = expect_tensor(first, (texts, classes), "The table of probabilities")
     second = expect_tensor(second, (texts, classes), "The table of probabilities")
@@ -80,9 +87,19 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         hint="The probabilities are the softmax of what forward gives, with dropout off.",
     )
     expect(
-        not traced,
+        not called.traced,
         "A gradient flows through the probabilities.",
         hint="Compute them without gradients: torch.no_grad().",
+    )
+    batches = -(-texts // batch_size)
+    expect(
+        called.forwards == batches,
+        f"{texts} vectors are computed in {called.forwards} calls of the module, and not {batch_size} at a time.",
+        expected=f"{batches} calls of self(...), each with at most {batch_size} vectors",
+        got=called.forwards,
+        hint="A batch is what fits into memory: call the module, self(...), on vectors[i : i + batch_size] alone."
+        if called.forwards
+        else "Call the module as self(batch), not self.forward(batch) or its layers: only then do its hooks run.",
     )
     hint = (
         "Leave the mode as you found it. In evaluation mode the training that goes on would go on without dropout; in "
@@ -91,15 +108,15 @@ def check_predict(answer: Answer, dice: Dice) -> None:
     )
     for training, name, other in ((True, "training", "evaluation"), (False, "evaluation", "training")):
         head.train(training)
-        head.predict(vectors, batch_size)
+        left = head.trace("predict", vectors, batch_size).modes
         one, two = (expect_tensor(head(vectors), (texts, classes), "What forward gives") for _ in range(2))
         expect(
-            torch.equal(one, two) is not training,
+            torch.equal(one, two) is not training and not left,
             f"After predict the module is in {other} mode, and it was in {name} mode before.",
             hint=hint,
         )
         expect(
-            answer.traced,
+            head.trace("__call__", vectors).traced,
             "After predict no gradient flows through forward, so the training cannot go on.",
             hint="Switch gradients off for the computation alone, by torch.no_grad(), and not for the weights.",
         )

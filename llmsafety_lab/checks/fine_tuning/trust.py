@@ -12,7 +12,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number
 from llmsafety_lab.checks.fine_tuning.parts import MEASURES, matrix
 
 
@@ -148,8 +148,8 @@ def check_ece(answer: Answer, dice: Dice) -> None:
         hint="Each bin holds its upper end: 0.5 belongs to the second of four.",
     )
     if answer.ask("has", name="reliability"):
-        call = {"args": [edges, [0, 1], 4], "kwargs": {}, "keep": False, "object": None, "gradients": True}
-        rows = matrix(answer.ask("call", name="reliability", **call), (2, 3), "What reliability returns")
+        rows = answer.ask("call", name="reliability", args=[edges, [0, 1], 4], kwargs={})
+        rows = matrix(rows, (2, 3), "What reliability returns")
         expect_close(
             rows,
             torch.tensor([[1, 0.5, 1], [1, 0.625, 0]], dtype=torch.float64),
@@ -193,28 +193,41 @@ def _best_temperature(logits: Tensor, labels: Tensor) -> float:
         Mutant(
             "trusts itself", "own = scores[np.arange(len(scores)), np.asarray(labels)]", "own = scores.max(1)", "labels"
         ),
+        Mutant("exp overflows", "scores = scores - scores.max(1, keepdims=True)", "", "exp is infinite"),
         Mutant("stops early", "range(60)", "range(6)", "further"),
         Mutant("narrow range", "low, high = 1e-3, 1e3", "low, high = 0.1, 10", "further"),
+        Mutant("half of the range", "low, high = 1e-3, 1e3", "low, high = 1e-2, 1e2", "further"),
     ),
 )
 def check_temperature(answer: Answer, dice: Dice) -> None:
-    for low, high in ((0.3, 0.6), (1.5, 3.5), (0.02, 0.04), (30.0, 60.0)):
+    for low, high, shift in (
+        (0.3, 0.6, 0.0),
+        (1.5, 3.5, 0.0),
+        (0.3, 3.5, 2000.0),
+        (0.3, 3.5, -2000.0),
+        (0.002, 0.004, 0.0),
+        (300.0, 600.0, 0.0),
+    ):
         scale = low + (high - low) * float(dice.uniform(1))
         texts = 500
         logits = 2 * dice.normal(texts, 3)
         labels = torch.multinomial(logits.softmax(-1), 1, generator=dice.generator)[:, 0]
-        logits = logits * scale + 3 * dice.normal(texts, 1)
+        logits = logits * scale + 3 * dice.normal(texts, 1) + shift
         best = _best_temperature(logits, labels)
-        got = number(answer(logits.numpy(), labels.tolist()), "The temperature")
+        large = "For logits in the thousands exp is infinite, or 0 in a whole row: subtract each row's largest first."
+        came = answer(logits.numpy(), labels.tolist())
+        got = expect_number(came, "The temperature", hint=large if shift else "")
         if abs(got / best - 1) < 0.01:
             continue
-        if got <= 0:
+        if shift:
+            hint = large
+        elif got <= 0:
             hint = "A temperature is above 0."
         elif abs(got * best - 1) < 0.01:
             hint = "This is 1/τ. The temperature divides the logits: softmax(logits / τ)."
-        elif got < 0.01:
+        elif got < 1.1e-3:
             hint = "Such a τ makes the model ever surer of its own choice. The likelihood is that of the labels."
-        elif got > 90:
+        elif got > 900:
             hint = "You ended at an end of the range. Follow the slope of the loss downwards, not upwards."
         else:
             hint = "The loss still falls towards another τ: search further, until τ moves by less than one per cent."

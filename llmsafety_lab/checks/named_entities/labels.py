@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from llmsafety_lab.checking.answer import Answer
@@ -16,7 +17,9 @@ NAMES = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 
 def whole_list(reply: Any, length: int, what: str) -> list[Any]:
-    """Return a list of this length, or fail."""
+    """Return a list of this length, or fail; an array or a tensor is one, too."""
+    if isinstance(reply, np.ndarray | torch.Tensor):
+        reply = reply.tolist()
     if not isinstance(reply, list | tuple):
         got = "None: is there a return statement?" if reply is None else f"a {type(reply).__name__}"
         raise Failed(f"{what} is not a list.", expected="a list", got=got)
@@ -50,6 +53,11 @@ def _by_label(word_ids: list[int | None], labels: list[int]) -> list[int]:
     return out
 
 
+def _counted(aligned: list[int], labels: list[int]) -> list[int]:
+    following = iter(labels)
+    return [label if label == IGNORED else next(following) for label in aligned]
+
+
 @exercise(
     "named_entities.align",
     "One label for each word",
@@ -73,17 +81,31 @@ def _by_label(word_ids: list[int | None], labels: list[int]) -> list[int]:
             "two words with the same label",
         ),
         Mutant("one position off", "labels[word])", "labels[max(word - 1, 0)])", "its own word"),
+        Mutant(
+            "labels counted",
+            "labels[word])",
+            "labels[sum(label != IGNORED for label in aligned)])",
+            "no piece",
+        ),
         Mutant("label 0 left out", "labels[word])", "labels[word] or IGNORED)", "a label like the others"),
     ),
 )
 def check_align(answer: Answer, dice: Dice) -> None:
-    for when in ("of words with different labels", "with two words of the same label side by side", "again"):
+    for when in (
+        "of words with different labels",
+        "with two words of the same label side by side",
+        "with a word that has no piece",
+    ):
         words = dice.integer(5, 8)
         word_ids = draw_words(dice, words)
         labels = [(i + dice.integer(0, 1)) % 4 + 1 for i in range(words)]
         if "same" in when:
             labels[1:4] = [labels[1]] * 3
         labels[0] = 0
+        if "no piece" in when:
+            dropped = dice.integer(1, words - 2)
+            word_ids = [word for word in word_ids if word != dropped]
+            labels[dropped] = labels[dropped + 1] % 4 + 1
         exact = _aligned(word_ids, labels, IGNORED, True)
         got = whole_list(answer(list(word_ids), list(labels)), len(word_ids), f"The answer for a sentence {when}")
         mistakes = {
@@ -96,6 +118,9 @@ def check_align(answer: Answer, dice: Dice) -> None:
             "You ignore a word whose label is that of the word before. Compare words: two words with the same label "
             "are two words.": _by_label(word_ids, labels),
             "0 is a label like the others: ask whether the word is None.": [label or IGNORED for label in exact],
+            "A word may have no piece, if the tokenizer drops its characters: take labels[word], not the next label.": (
+                _counted(exact, labels)
+            ),
         }
         slips = [says for says, wrong in mistakes.items() if wrong == got]
         expect(

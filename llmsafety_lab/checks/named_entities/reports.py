@@ -50,6 +50,11 @@ def _interval(reply: Any) -> tuple[float, float]:
             "mean of the sentences",
         ),
         Mutant("seed not used", "np.random.default_rng(seed)", "np.random.default_rng()", "same seed"),
+        Mutant(
+            "precision drawn", "2 * correct / max(predicted + expected, 1)", "correct / max(predicted, 1)", "precision"
+        ),
+        Mutant("always 95%", "[(1 - level) / 2, (1 + level) / 2]", "[0.025, 0.975]", "whatever it says"),
+        Mutant("upper end first", "float(low), float(high)", "float(high), float(low)", "lower end first"),
         Mutant("recall drawn", "2 * correct / max(predicted + expected, 1)", "correct / max(expected, 1)", "recall"),
         Mutant("last sentence left out", "integers(0, len(counts), ", "integers(0, len(counts) - 1, ", "never drawn"),
         Mutant("other draws", "np.empty(draws)", "np.empty(draws := 1000)", "as often as draws"),
@@ -78,6 +83,8 @@ def check_interval(answer: Answer, dice: Dice) -> None:
     hint = "The ends are quantiles of the draws, nothing else: some draws hold no hit, and some hits alone."
     if got == (1.0, 1.0):
         hint = "The last sentence is never drawn: rng.integers leaves its upper end out."
+    elif got[0] > got[1]:
+        hint = "Return the lower end first."
     elif got[1] - got[0] < 1e-9:
         hint = "All your draws are the same set: draw sentences with replacement."
     expect(
@@ -96,6 +103,8 @@ def check_interval(answer: Answer, dice: Dice) -> None:
     exact = 2 * sums[:, 0] / (sums[:, 1] + sums[:, 2])
     means = (2 * drawn[..., 0] / np.maximum(drawn[..., 1] + drawn[..., 2], 1)).mean(1)
     recalls = sums[:, 0] / sums[:, 2]
+    low, high = _interval(answer(counts, 1, seed, 0.9))
+    expect(low == high, "With draws=1 the two ends differ.", got=[low, high], hint="Draw as often as draws says.")
     for level in (0.8, 0.95):
         got = _interval(answer(counts, draws, seed, level))
         right = np.quantile(exact, [(1 - level) / 2, (1 + level) / 2])
@@ -113,8 +122,14 @@ def check_interval(answer: Answer, dice: Dice) -> None:
             hint = "You took the mean of the sentences' F1. Add the counts of the drawn sentences, then take F1 once."
         elif close(np.quantile(recalls, [(1 - level) / 2, (1 + level) / 2]), 0.3 * recalls.std()):
             hint = "You drew the recall. F1 is 2 * correct / (predicted + expected)."
+        elif close(np.quantile(sums[:, 0] / sums[:, 1], [(1 - level) / 2, (1 + level) / 2])):
+            hint = "You drew the precision. F1 is 2 * correct / (predicted + expected)."
+        elif close(np.quantile(exact, [0.025, 0.975])):
+            hint = "How much the interval holds is an argument, level: yours holds 95% whatever it says."
+        elif close(np.quantile(exact, [0, level])):
+            hint = "What lies outside is split between both ends: half of 1 - level at each, and not all above."
         raise Failed(f"The {level:.0%} interval is wrong.", expected=right.tolist(), got=list(got), hint=hint)
-    one, two, three = (_interval(answer(counts, 50, s, 0.9)) for s in (seed, seed, seed + 1))
+    one, two, three = (_interval(answer(counts, 50, s, 0.9)) for s in (seed, seed, seed + 20_000))
     expect(
         one == two,
         "The same call gives two intervals.",
@@ -123,8 +138,6 @@ def check_interval(answer: Answer, dice: Dice) -> None:
         hint="The same seed must give the same draws: make your generator from it.",
     )
     expect(one != three, "Two seeds give the same draws.", hint="Make your generator from the seed.")
-    low, high = _interval(answer(counts, 1, seed, 0.9))
-    expect(low == high, "With draws=1 the two ends differ.", got=[low, high], hint="Draw as often as draws says.")
     sparse = np.array([[0, 0, 0]] * 5 + [[1, 1, 1]])
     try:
         got = _interval(answer(sparse, 300, seed, 0.9))

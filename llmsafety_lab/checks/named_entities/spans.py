@@ -124,7 +124,9 @@ def check_spans(answer: Answer, dice: Dice) -> None:
             raise Failed("The answer has the wrong form.", expected="a list of (type, start, end)", got=got)
         spans, exact = [tuple(span) for span in reply], read_spans(tags, strict)
         slips = [says for says, wrong in _wrong_spans(tags, strict).items() if spans == wrong and wrong != exact]
-        if any(kind not in TYPES for kind, *_ in spans):
+        if any(type(kind) is not str for kind, *_ in spans):
+            slips = ["Each span is (type, start, end), in this order."]
+        elif any(kind not in TYPES and kind == kind.upper() for kind, *_ in spans):
             slips = ["A type may hold a hyphen itself: cut a tag at its first hyphen only."]
         expect(
             spans == exact,
@@ -171,6 +173,10 @@ def _scores(totals: dict[str, list[int]]) -> tuple[float, float]:
     return ratio([sum(c[i] for c in totals.values()) for i in range(3)]), sum(types) / len(types) if types else 0.0
 
 
+def _joined(sentences: list[list[str]]) -> list[str]:
+    return [tag for tags in sentences for tag in tags]
+
+
 SWAPPED = {
     "micro": "Micro counts the spans of all types together, then takes F1 once.",
     "macro": "Macro is the mean of the types' F1: each type counts the same, however rare.",
@@ -180,12 +186,18 @@ SWAPPED = {
 def _draw_pair(dice: Dice, when: str) -> tuple[list[list[str]], list[list[str]]]:
     truth = [draw_tags(dice, dice.integer(5, 9)) for _ in range(6)]
     found = [draw_tags(dice, 0, tags) for tags in truth]
+    if "two types" in when:
+        truth, found = (
+            [[tag if not tag.endswith("ORG") else "O" for tag in tags] for tags in side] for side in (truth, found)
+        )
     if "lacks" in when:
         truth = [[tag if not tag.endswith("ORG") else "O" for tag in tags] for tags in truth]
         found = [[*tags[:-1], "B-ORG"] for tags in found]
     if "strict" in when:
         found = [[*tags[:-1], "O", "I-ORG"] for tags in found]
         truth = [[*tags, "O"] for tags in truth]
+    border = [["O", "B-PER"], ["I-PER", "O"]]
+    truth, found = [*truth, *border], [*found, *border]
     if "without" in when:
         truth = [["O"] * len(tags) for tags in truth]
     return truth, truth if "right" in when or "without" in when else found
@@ -206,6 +218,9 @@ def _wrong_scores(truth: list[list[str]], found: list[list[str]], strict: bool) 
         "This is recall. F1 is 2 * correct / (predicted + expected).": (
             sums[0] / max(sums[2], 1),
             sum(recalls) / max(len(recalls), 1),
+        ),
+        "Your spans reach from one sentence into the next: read each sentence by itself.": _scores(
+            counted([_joined(truth)], [_joined(found)], strict=strict)
         ),
         "You read the spans with another value of strict than was asked for.": _scores(
             counted(truth, found, strict=not strict)
@@ -249,6 +264,14 @@ def _wrong_scores(truth: list[list[str]], found: list[list[str]], strict: bool) 
             "micro is macro", '"micro": f1(*every)', '"micro": sum(types.values()) / max(len(types), 1)', "together"
         ),
         Mutant("strict ignored", "span_counts(true, found, strict)", "span_counts(true, found)", "value of strict"),
+        Mutant("three types", "sum(types.values()) / len(types)", "sum(types.values()) / 3", "that occur"),
+        Mutant(
+            "one long sentence",
+            "    totals: dict[str, list[int]] = {}\n",
+            "    totals: dict[str, list[int]] = {}\n"
+            "    truth, predicted = ([[tag for tags in side for tag in tags]] for side in (truth, predicted))\n",
+            "from one sentence into the next",
+        ),
         Mutant("nothing is perfect", "if both else 0.0", "if both else 1.0", "nothing was found"),
     ),
 )
@@ -256,6 +279,7 @@ def check_f1(answer: Answer, dice: Dice) -> None:
     for when in (
         "of random tags",
         "where the prediction has a type that the truth lacks",
+        "of two types, though there are more elsewhere",
         "that are all right",
         "with strict=True",
         "without names",
@@ -280,6 +304,8 @@ def check_f1(answer: Answer, dice: Dice) -> None:
             continue
         first = 0 if gaps[0] >= 1e-9 else 1
         hint = f"Spans correct, predicted, expected for each type: {totals}."
+        if first == 1 and abs(scores[1] - right[1] * len(totals) / len(TYPES)) < 1e-9:
+            hint = "The macro average is over the types that occur in the truth or in the prediction, not over a list."
         if not totals:
             hint = "If nothing is there to find and nothing was found, F1 is 0."
         if abs(scores[first] - right[1 - first]) < 1e-9:

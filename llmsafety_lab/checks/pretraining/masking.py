@@ -56,6 +56,18 @@ def unlikely(seen: list[int], expected: list[float]) -> bool:
             "torch.rand(ids.shape[1], generator=generator) < rate",
             "same positions",
         ),
+        Mutant(
+            "as many in each text",
+            "torch.rand(ids.shape, generator=generator) < rate",
+            "torch.rand(ids.shape, generator=generator).argsort(1).argsort(1) < rate * ids.shape[1]",
+            "same number",
+        ),
+        Mutant(
+            "first token spared",
+            "~torch.isin(ids, special)",
+            "~torch.isin(ids, special) & (torch.arange(ids.shape[1]) > 0)",
+            "place in the text",
+        ),
         Mutant("rate ignored", "< rate)", "< 0.15)", "rate"),
         Mutant("seed ignored", "manual_seed(seed)", "manual_seed(0)", "seed"),
         Mutant("mask not used", "(fate < 0.8), mask, ids", "(fate < 0.8), vocabulary, ids", "the argument mask"),
@@ -81,8 +93,8 @@ def check_mask(answer: Answer, dice: Dice) -> None:
     mask, special = vocabulary + dice.integer(1, 9), dice.integer(3, 18) + torch.arange(3)
     ids = dice.integers(0, vocabulary - 1, 60, 150)
     seed = dice.integer(0, 10**6)
-    inputs, labels = _both(answer(ids, special, mask, vocabulary, seed), ids)
-    changed = answer.changed
+    called = answer.trace(ids, special, mask, vocabulary, seed)
+    inputs, labels = _both(called.value, ids)
     chosen = _chosen(ids, inputs, labels, special, 0.15)
     expect(
         float(chosen.any(0).double().mean()) > 0.5,
@@ -92,7 +104,7 @@ def check_mask(answer: Answer, dice: Dice) -> None:
         hint="Draw random numbers of the shape of ids, not one row for all.",
     )
     _rates(ids, inputs, chosen, special, mask, vocabulary, 0.15)
-    expect(not changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
+    expect(not called.changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
     again, other = (_both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
     expect(
         bool((again[0] == inputs).all() and (again[1] == labels).all()),
@@ -101,8 +113,24 @@ def check_mask(answer: Answer, dice: Dice) -> None:
     )
     expect(not bool((other[1] == labels).all()), "Two seeds give the same mask: the seed is not used.")
     nothing = special[:0]
+    counts = (_both(answer(ids, nothing, mask, vocabulary, seed, 0.5), ids)[1] != -100).sum(1)
+    expect(
+        len(set(counts.tolist())) > 1,
+        "In each text the same number of tokens is chosen.",
+        expected="a draw for each token, so that the number varies",
+        got=f"{int(counts[0])} in each text",
+        hint="Compare a random number for each token with the rate.",
+    )
     inputs, labels = _both(answer(ids, nothing, mask, vocabulary, seed, 1.0), ids)
-    _rates(ids, inputs, _chosen(ids, inputs, labels, nothing, 1.0), nothing, mask, vocabulary, 1.0)
+    chosen = _chosen(ids, inputs, labels, nothing, 1.0)
+    _rates(ids, inputs, chosen, nothing, mask, vocabulary, 1.0)
+    expect(
+        bool(chosen.all()),
+        "At a rate of 1 and without special tokens, some tokens are not chosen.",
+        expected="every token is chosen",
+        got=f"never at position {(~chosen.any(0)).nonzero().flatten().tolist()}" if not chosen.any(0).all() else "",
+        hint="What is special is said by the ids in special, and not by the place in the text.",
+    )
 
 
 def _both(reply: Any, ids: Any) -> tuple[Any, Any]:

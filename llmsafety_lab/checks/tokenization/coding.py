@@ -57,6 +57,9 @@ def _wrong_encodings(word: bytes, ranks: Mapping[bytes, int]) -> dict[str, list[
         "You merged nothing: these are the single bytes, from which the merges start.": [
             ranks[bytes([b])] for b in word
         ],
+        "You took the whole word because it is a token. Here no merge leads to it, so the word is cut.": [ranks[word]]
+        if word in ranks
+        else _encode(word, ranks),
         "You stopped after one merge: go on until no two neighbours make a token.": _once(word, ranks),
     }
 
@@ -101,6 +104,12 @@ def _once(word: bytes, ranks: Mapping[bytes, int]) -> list[int]:
             "[t[::-1] for t in merge([t[::-1] for t in parts[::-1]], (pair[1][::-1], pair[0][::-1]))][::-1]",
             "rightmost",
         ),
+        Mutant(
+            "whole words first",
+            "    parts = [bytes([byte]) for byte in word]\n",
+            "    if word in ranks:\n        return [ranks[word]]\n    parts = [bytes([byte]) for byte in word]\n",
+            "no merge leads to it",
+        ),
         Mutant("one merge", "while len(parts) > 1:", "for _ in range(len(parts) > 1):", "stopped after one merge"),
     ),
 )
@@ -114,6 +123,9 @@ def check_encode(answer: Answer, dice: Dice) -> None:
         asked = [b"".join(pick(dice, letters) for _ in range(dice.integer(8, 14))) for _ in range(8)]
         double = next((letter for letter in letters if letter * 2 in ranks), letters[0])
         asked.append(double * (2 * dice.integer(2, 4) + 1))
+        unreached = pick(dice, letters) + b"." + pick(dice, letters)
+        ranks[unreached] = len(ranks)
+        asked.append(unreached)
         exact = [_encode(word, ranks) for word in asked]
         slips = [list(_wrong_encodings(word, ranks).values()) for word in asked]
         answers = {str(column) for column in (exact, *map(list, zip(*slips, strict=True)))}

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+
+import numpy as np
+import torch
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed
+from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checks.tokenization.pairs import pick
 
 WORDS = ("pineapple", "pistachio", "avocado", "espresso", "ravioli", "paprika", "eclair", "sashimi")
-SENTENCES = ("I would love {} today.", "Bring {}, please!", "{} is on the table", "(no {} for me)", "more\n{}\nand tea")
+DOTTED = ("dr.pepper", "st.agur", "jell.o", "mr.bagel")
+GERMAN = ("weißwurst", "süßholz", "grießbrei", "weißbier")
+SENTENCES = (
+    "I would love {} today.",
+    "Bring {}, please!",
+    "{} is on the table",
+    "(no {} for me)",
+    "more\n{}\nand tea",
+    "tea,{},cake",
+)
 _PLACES = (*range(0x20000), *range(0xE0000, 0xE0080))
 _USUAL = "\u200b\u200c\u200d\u2060\u00ad\ufeff"
 INVISIBLE = [letter for letter in map(chr, _PLACES) if unicodedata.category(letter) == "Cf" and letter not in _USUAL]
 LOOKALIKES = {"а": "a", "е": "e", "о": "o", "р": "p", "с": "c", "х": "x", "і": "i", "ѕ": "s", "ν": "v", "α": "a"}
 LOOKS = {"a": "а", "e": "е", "o": "о", "p": "р", "c": "с", "i": "і", "s": "ѕ", "v": "ν"}
+
+Question = tuple[str, str, Mapping[str, str], bool, str, str]
+"""The text, the word, the look-alikes, whether the word is seen; for the student, how it is written and a hint."""
 
 
 def _broken(word: str, dice: Dice, by: str) -> str:
@@ -91,48 +107,92 @@ def _wide(word: str) -> str:
             'regex.match(rf"(?s)((?!{seen}).)*(?<!\\w){seen}(?!\\w)", skeleton(text, lookalikes)) is not None',
             "every place",
         ),
+        Mutant("lower case", "visible.casefold()", "visible.lower()", "ß in capitals"),
+        Mutant("word as a pattern", "regex.escape(skeleton(word, lookalikes))", "skeleton(word, lookalikes)", "escape"),
+        Mutant(
+            "split and strip",
+            'regex.search(rf"(?<!\\w){seen}(?!\\w)", skeleton(text, lookalikes)) is not None',
+            "skeleton(word, lookalikes) in [\n"
+            '        part.strip(".,!?()") for part in skeleton(text, lookalikes).split()\n'
+            "    ]",
+            "make no longer word",
+        ),
+        Mutant(
+            "cut at what is no letter",
+            'regex.search(rf"(?<!\\w){seen}(?!\\w)", skeleton(text, lookalikes)) is not None',
+            r'skeleton(word, lookalikes) in regex.split(r"\W+", skeleton(text, lookalikes))',
+            "may be two words",
+        ),
+        Mutant(
+            "digits end a word",
+            r'rf"(?<!\w){seen}(?!\w)"',
+            r'rf"(?<!\p{{L}}){seen}(?!\p{{L}})"',
+            "and so does 2",
+        ),
+        Mutant(
+            "a table of its own",
+            "lookalikes.get(character, character)",
+            "LOOKALIKES.get(character, character)",
+            "is an argument",
+        ),
+        Mutant(
+            "the word's look-alikes kept",
+            "regex.escape(skeleton(word, lookalikes))",
+            "regex.escape(skeleton(word, {}))",
+            "bring both",
+        ),
     ),
 )
 def check_filter(answer: Answer, dice: Dice) -> None:
-    word = pick(dice, WORDS)
+    questions = [*_plain_questions(dice), *_disguised_questions(dice)]
+    questions += [pick(dice, questions) for _ in range(dice.integer(1, 6))]
+    replies: dict[int, bool] = {}
+    for place in torch.randperm(len(questions), generator=dice.generator).tolist():
+        text, word, lookalikes, *_ = questions[place]
+        got = answer(text, word, dict(lookalikes))
+        got = got.item() if isinstance(got, np.ndarray | torch.Tensor) and got.size == 1 else got
+        if not isinstance(got, bool):
+            kind = "None: is there a return statement?" if got is None else got
+            raise Failed("The answer is neither True nor False.", got=kind)
+        replies[place] = got
+    for place, (text, word, _, expected, how, hint) in enumerate(questions):
+        expect(
+            replies[place] == expected,
+            f"In {text!r} the word {word!r} is written {how}.",
+            expected=str(expected),
+            got=str(replies[place]),
+            hint=hint,
+        )
+
+
+def _plain_questions(dice: Dice) -> list[Question]:
+    """Return questions about words that nobody has disguised."""
+    word, dotted = pick(dice, WORDS), pick(dice, DOTTED)
     other = pick(dice, [each for each in WORDS if each != word])
-    capital = _look(word, dice).upper()
-    odd = pick(dice, INVISIBLE)
+    asked: list[Question] = []
     for sentence in SENTENCES:
         hint = "Punctuation and line ends stand beside a word as blanks do: they make no longer word of it."
         if "\n" in sentence:
             hint = "A line end separates words. It is of category Cc, not Cf, so do not drop it."
-        _ask(answer, sentence.format(word), word, True, "as it is", hint)
+        asked.append((sentence.format(word), word, LOOKALIKES, True, "as it is", hint))
+    two = "A banned word may be two words: look for it in the whole text, not among the text's words."
+    asked.append(
+        (pick(dice, SENTENCES).format(f"{word} {other}"), f"{word} {other}", LOOKALIKES, True, "as it is", two)
+    )
+    dot = "A dot in the banned word is a dot: in a pattern it would be any character, so escape the word (`re.escape`)."
+    asked.append((pick(dice, SENTENCES).format(dotted), dotted, LOOKALIKES, True, "as it is", dot))
+    letter = pick(dice, "bdfgklmnt")
+    for written in (dotted.replace(".", letter), dotted.replace(".", "")):
+        asked.append((pick(dice, SENTENCES).format(written), dotted, LOOKALIKES, False, "without its dot", dot))
     longer = "It stands inside a longer word, which nobody meant to ban."
-    accent = "A word has other letters than a to z, too: é makes a longer one of it."
+    accent = "A word has other letters than a to z, too, and digits: é makes a longer one of it, and so does 2."
     for how, written, expected, hint in (
         ("not at all", other, False, "Another word stands there."),
         ("inside a longer word", f"{word}s", False, longer),
         ("inside a longer word", f"un{word}", False, longer),
         ("inside a longer word", f"{word}é", False, accent),
         ("inside a longer word", f"é{word}", False, accent),
-        ("in capitals", word.upper(), True, "Fold upper case to lower case (`casefold`)."),
-        ("with a zero-width space in it", _broken(word, dice, "\u200b"), True, "Drop invisible characters first."),
-        (
-            f"with the invisible U+{ord(odd):04X} in it",
-            _broken(word, dice, odd),
-            True,
-            "There is more than one invisible character: drop all of Unicode's category Cf.",
-        ),
-        ("with a look-alike in it", _look(word, dice), True, "Replace each look-alike by the letter it looks like."),
-        (
-            "in capitals with a look-alike",
-            capital,
-            True,
-            "A capital look-alike is in the table by its small letter: fold the case before you look it up.",
-        ),
-        ("in full-width letters", _wide(word), True, "Unify compatibility forms: `unicodedata.normalize` with NFKC."),
-        (
-            "in several ways at once",
-            _broken(capital, dice, odd),
-            True,
-            "Each step works; now apply them all, in order.",
-        ),
+        ("inside a longer word", f"{word}{dice.integer(2, 9)}", False, accent),
         (
             "inside a longer word and once more by itself",
             f"{word}s, {word}",
@@ -140,18 +200,39 @@ def check_filter(answer: Answer, dice: Dice) -> None:
             "Look at every place where the word stands, not at the first alone.",
         ),
     ):
-        _ask(answer, pick(dice, SENTENCES).format(written), word, expected, how, hint)
-    hint = "Bring both to the same plain form: the banned word, too."
-    _ask(answer, f"Bring {word}!", word.upper(), True, "in other letters than the filter was given", hint)
+        asked.append((pick(dice, SENTENCES).format(written), word, LOOKALIKES, expected, how, hint))
+    return asked
 
 
-def _ask(answer: Answer, text: str, word: str, expected: bool, how: str, hint: str) -> None:
-    got = answer(text, word, dict(LOOKALIKES))
-    if not isinstance(got, bool):
-        raise Failed(
-            "The answer is neither True nor False.", got="None: is there a return statement?" if got is None else got
-        )
-    if got != expected:
-        raise Failed(
-            f"In {text!r} the word {word!r} is written {how}.", expected=str(expected), got=str(got), hint=hint
-        )
+def _disguised_questions(dice: Dice) -> list[Question]:
+    """Return questions about words that are hidden as attackers do, or given in another form than they are written."""
+    word, german, odd = pick(dice, WORDS), pick(dice, GERMAN), pick(dice, INVISIBLE)
+    look = _look(word, dice)
+    asked: list[Question] = []
+    for how, written, hint in (
+        ("in capitals", word.upper(), "Fold upper case to lower case (`casefold`)."),
+        ("with a zero-width space in it", _broken(word, dice, "\u200b"), "Drop invisible characters first."),
+        (
+            f"with the invisible U+{ord(odd):04X} in it",
+            _broken(word, dice, odd),
+            "There is more than one invisible character: drop all of Unicode's category Cf.",
+        ),
+        ("with a look-alike in it", look, "Replace each look-alike by the letter it looks like."),
+        (
+            "in capitals with a look-alike",
+            look.upper(),
+            "A capital look-alike is in the table by its small letter: fold the case before you look it up.",
+        ),
+        ("in full-width letters", _wide(word), "Unify compatibility forms: `unicodedata.normalize` with NFKC."),
+        ("in several ways at once", _broken(look.upper(), dice, odd), "Each step works; now apply them all, in order."),
+    ):
+        asked.append((pick(dice, SENTENCES).format(written), word, LOOKALIKES, True, how, hint))
+    both = "Bring both to the same plain form: the banned word, too."
+    for given in (word.upper(), look):
+        form = "in other letters than the filter was given"
+        asked.append((pick(dice, SENTENCES).format(word), given, LOOKALIKES, True, form, both))
+    sharp = "ß in capitals is SS. `casefold` makes both the same; `lower` leaves the ß."
+    asked.append((pick(dice, SENTENCES).format(german.upper()), german, LOOKALIKES, True, "in capitals", sharp))
+    table = "Which characters look alike is an argument, `lookalikes`. Here it is empty."
+    asked.append((pick(dice, SENTENCES).format(look), word, {}, False, "in letters of two alphabets", table))
+    return asked

@@ -7,7 +7,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, expect, expect_unchanged
 
 Pair = tuple[bytes, bytes]
 LIBRARIES = (
@@ -78,8 +78,14 @@ def _wrong_merges(parts: list[bytes], pair: Pair) -> dict[str, list[bytes]]:
         "The last token is lost: a list can end behind a pair or before one.": join(parts, pair)[:-1],
         "Compare the two tokens one by one, not by their joined bytes: b'ab', b'c' is not b'a', b'bc'.": joined,
         "Go from left to right: of three equal tokens in a row the first two become one.": join_from_right(parts, pair),
+        "Compare whole tokens: one that only ends or begins as the pair's do is another token.": _glued(parts, pair),
         "You joined nothing: put the two tokens together where they stand side by side.": list(parts),
     }
+
+
+def _glued(parts: list[bytes], pair: Pair) -> list[bytes]:
+    """Join by replacing in the tokens' bytes, with a separator between them: a mistake."""
+    return b"|".join(parts).replace(b"|".join(pair), b"".join(pair)).split(b"|")
 
 
 @exercise(
@@ -116,6 +122,25 @@ def _wrong_merges(parts: list[bytes], pair: Pair) -> dict[str, list[bytes]]:
             "    return merged\n",
             "from left to right",
         ),
+        Mutant(
+            "in place",
+            "    merged, i = [], 0\n",
+            "    merged, i = [], 0\n"
+            "    while i < len(parts) - 1:\n"
+            "        if tuple(parts[i : i + 2]) == tuple(pair):\n"
+            "            parts[i : i + 2] = [parts[i] + parts[i + 1]]\n"
+            "        i += 1\n"
+            "    return parts\n",
+            "changes its argument",
+        ),
+        Mutant(
+            "glued and replaced",
+            "    merged, i = [], 0\n",
+            "    glued = b'|'.join(parts).replace(b'|'.join(pair), b''.join(pair))\n"
+            "    return glued.split(b'|') if parts else []\n"
+            "    merged, i = [], 0\n",
+            "compare whole tokens",
+        ),
     ),
 )
 def check_merge(answer: Answer, dice: Dice) -> None:
@@ -128,14 +153,22 @@ def check_merge(answer: Answer, dice: Dice) -> None:
         ("where a token stands beside itself", [b, *[a] * (2 * dice.integer(2, 3) + 1), b], (a, a)),
         ("where other tokens have the same bytes when joined", [b, c, a, b, a, c, b], (b, c)),
         ("where they have the same bytes, the other way", [c, a, a, b + a], (a, b + a)),
+        ("where other tokens end and begin as the pair's do", [b + a, b, a, b + a, a, b], (a, b)),
+        ("where tokens are separators elsewhere", [b" ", b",", b"\0", b"|", b"\n", a, b, b"/"], (a, b)),
         ("of random tokens", some, (a, b)),
         ("without the pair", [a, a, a], (a, b)),
         ("of nothing", [], (a, b)),
     ):
-        got = sequence(answer(list(parts), pair), bytes, f"The list {when}", "a list of bytes")
+        called = answer.trace(list(parts), pair)
+        got = sequence(called.value, bytes, f"The list {when}", "a list of bytes")
         exact = join(list(parts), pair)
         slips = [words for words, wrong in _wrong_merges(parts, pair).items() if got == wrong]
         hint = slips[0] if slips else "Joined together, the bytes stay the same and in the same order."
         expect(
             got == exact, f"The list {when} is wrong: {parts} with the pair {pair}.", expected=exact, got=got, hint=hint
+        )
+        expect_unchanged(
+            called,
+            message=f"The list {when} is right, but your answer changes its argument.",
+            hint="Put the joined tokens into a new list: whoever gave `parts` may need it again.",
         )

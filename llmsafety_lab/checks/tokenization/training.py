@@ -117,6 +117,21 @@ def _agree(some: list[Pair], others: list[Any]) -> int:
     return next((i for i, (a, b) in enumerate(zip(some, others, strict=False)) if a != b), min(len(some), len(others)))
 
 
+def _tie(words: Words, merged: list[Pair], right: Pair, came: Any) -> str:
+    """Return what to say of a pair that should not have been merged now: the rule for ties, if that is the cause."""
+    parts = {word: [bytes([byte]) for byte in word] for word in words}
+    for pair in merged:
+        parts = {word: join(parts[word], pair) for word in words}
+    counts = _counted(parts, words)
+    if came is None or counts[came] != counts[right]:
+        return "Count the pairs, merge the most frequent one, count again."
+    return (
+        _RIGHT
+        if came[0] == right[0]
+        else "Ties: of equally frequent pairs the left token with the smallest id decides."
+    )
+
+
 def _telling(dice: Dice, merges: int) -> tuple[Words, list[Pair], dict[str, list[Pair]]]:
     """Draw words on which every mistake shows."""
     for _ in range(60):
@@ -196,7 +211,7 @@ def check_train(answer: Answer, dice: Dice) -> None:
             continue
         closest = max(wrong, key=lambda says: _agree(wrong[says], got))
         explained = i < len(got) and _agree(wrong[closest], got) > i
-        hint = closest if explained else "Count the pairs, merge the most frequent one, count again."
+        hint = closest if explained else _tie(words, exact[:i], pair, (*got, None)[i])
         raise Failed(
             f"Merge {i + 1} of {merges} is wrong, on the words {words}.",
             expected=f"{pair}",

@@ -1,0 +1,124 @@
+"""The networks that handles build: small, smooth, and the same in each call.
+
+In train mode a classifier keeps the first half of its hidden units, doubled, and drops the others: dropout without
+chance, so that a check can tell the two modes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+Ids = Int[Tensor, "batch tokens"]
+Mask = Float[Tensor, "batch tokens"] | Int[Tensor, "batch tokens"]
+Vectors = Float[Tensor, "batch tokens width"]
+Logits = Float[Tensor, "batch classes"]
+
+
+def mean(vectors: Vectors, mask: Mask | None) -> Float[Tensor, "batch width"]:
+    """Return the mean over the tokens, or over those whose mask is 1."""
+    if mask is None:
+        return vectors.mean(1)
+    kept = mask.to(vectors.dtype)[..., None]
+    return (vectors * kept).sum(1) / kept.sum(1)
+
+
+class VectorClassifier(nn.Module):
+    """One hidden layer over each token, the mean over the tokens, logits."""
+
+    def __init__(self, width: int, classes: int, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, hidden, bias=False)
+        self.second = nn.Linear(hidden, classes, bias=False)
+
+    def forward(self, vectors: Vectors, mask: Mask | None = None) -> Logits:
+        hidden = torch.tanh(self.first(vectors))
+        if self.training:
+            hidden = hidden * (2.0 * (torch.arange(hidden.shape[-1]) < hidden.shape[-1] // 2))
+        return self.second(mean(hidden, mask))
+
+
+class TokenEncoder(nn.Module):
+    """Each token's vector, mixed with the mean of all that the mask keeps."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.own = nn.Linear(width, width, bias=False)
+        self.others = nn.Linear(width, width, bias=False)
+
+    def forward(self, ids: Ids, mask: Mask | None = None) -> Vectors:
+        vectors = self.embedding(ids)
+        return torch.tanh(self.own(vectors) + self.others(mean(vectors, mask))[:, None])
+
+
+class TokenClassifier(nn.Module):
+    """An embedding table and a `VectorClassifier` over it."""
+
+    def __init__(self, vocabulary: int, width: int, classes: int, hidden: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.head = VectorClassifier(width, classes, hidden)
+
+    def forward(self, ids: Ids, mask: Mask | None = None) -> Logits:
+        return self.head(self.embedding(ids), mask)
+
+
+class CausalModel(nn.Module):
+    """A language model as transformers has them, whose forward passes somebody else makes.
+
+    Parameters
+    ----------
+    config
+        The sizes.
+    read
+        Takes ids, the cache as a list of keys and values by layer, and a dict of further arguments; returns a dict of
+        logits and the cache, the new tokens in it.
+    """
+
+    def __init__(self, config: Any, read: Callable[..., dict[str, Any]]) -> None:
+        super().__init__()
+        self.config = config
+        self.register_parameter("nothing", nn.Parameter(torch.zeros(0, dtype=torch.float64), requires_grad=False))
+        self._read = read
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64
+
+    def forward(
+        self,
+        input_ids: Ids,
+        attention_mask: Mask | None = None,
+        position_ids: Ids | None = None,
+        past_key_values: Any = None,
+        *,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+        return_dict: bool = True,
+        **unused: Any,
+    ) -> Any:
+        from transformers import DynamicCache
+        from transformers.modeling_outputs import CausalLMOutputWithPast
+
+        cache = past_key_values
+        if cache is None and use_cache is not False:
+            cache = DynamicCache(config=self.config)
+        seen = 0 if cache is None else cache.get_seq_length()
+        held = [[layer.keys, layer.values] for layer in cache.layers] if seen else []
+        options = {"attention_mask": attention_mask, "position_ids": position_ids, "logits_to_keep": logits_to_keep}
+        came = self._read(ids=input_ids, cache=held, options=options)
+        if cache is not None:
+            for layer, (keys, values) in enumerate(came["cache"]):
+                cache.update(keys[:, :, seen:], values[:, :, seen:], layer)
+        out = CausalLMOutputWithPast(logits=came["logits"], past_key_values=None if use_cache is False else cache)
+        return out if return_dict else out.to_tuple()
