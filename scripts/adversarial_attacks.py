@@ -161,6 +161,7 @@ def main() -> None:
         "seed": SEED,
         "texts": TEXTS,
         "max_tokens": MAX_TOKENS,
+        "others": OTHERS,
         "cpu_seconds": round(time.process_time() - started),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

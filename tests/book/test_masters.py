@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -107,6 +109,17 @@ def test_every_exercise_of_a_lab_stands_in_its_master_in_order(path: Path) -> No
     text = path.read_text(encoding="utf-8")
     places = [text.index(f"{{exercise}}`{one.id}`") for one in exercise.exercises(path.stem)]
     assert len(places) >= 4 and places == sorted(places)
+
+
+@pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
+def test_a_labs_minutes_hold_the_exercises_the_reading_and_the_running(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    stated = re.findall(r"Plan (\d+) minutes", text)
+    exercises = sum(one.minutes for one in importlib.import_module(f"llmsafety_lab.checks.{path.stem}").EXERCISES)
+    prose = len(re.sub(r"^---.*?^---|```.*?```", "", text, flags=re.DOTALL | re.MULTILINE).split())
+    needed = exercises + prose / 130 + 5  # words a minute of a reader in a second language; five minutes for the cells
+    assert len(stated) == 1 and needed <= int(stated[0]) <= needed + 10, f"{path.stem} needs {needed:.0f} minutes"
+    assert 60 <= int(stated[0]) <= 90
 
 
 def test_no_committed_notebook_holds_outputs() -> None:
