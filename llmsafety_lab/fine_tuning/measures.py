@@ -1,4 +1,4 @@
-"""Measures of a classifier: accuracy, F1, calibration, intervals; the baseline to beat; labels that may be wrong."""
+"""Measures of a classifier: accuracy, F1, calibration; the baseline to beat; labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 
@@ -162,21 +162,3 @@ def suspects(probabilities: Float[np.ndarray, "texts classes"], labels: ArrayLik
     margin = rows[place, given] - rows[place, guess]
     found = np.flatnonzero((reached.max(1) >= 0) & (guess != given))
     return found[np.argsort(margin[found], kind="stable")].tolist()
-
-
-def interval(
-    right: Bool[np.ndarray, "seeds texts"] | Float[np.ndarray, "seeds texts"], draws: int = 2_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the mean accuracy over runs with several seeds, and its 95% interval: seeds and texts are both drawn anew.
-
-    Parameters
-    ----------
-    right : Bool or Float[np.ndarray, "seeds texts"]
-        Whether the run with that seed was right on that text, or by how much it was so more than another method's run;
-        one row is a single run.
-    """
-    rng, hits = np.random.default_rng(seed), np.asarray(right, dtype=float)
-    runs, texts = hits.shape
-    means = [hits[rng.integers(0, runs, runs)].mean(0)[rng.integers(0, texts, texts)].mean() for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(hits.mean()), float(low), float(high)

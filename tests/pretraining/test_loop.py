@@ -72,6 +72,23 @@ def test_a_stack_of_matrices_moves_as_its_matrices_do() -> None:
     assert torch.equal(idle.detach(), torch.ones(8, 8))
 
 
+def test_muon_multiplies_in_the_format_that_the_device_is_fast_at(monkeypatch) -> None:
+    used = []
+
+    def spied(matrices: torch.Tensor) -> torch.Tensor:
+        used.append(matrices.dtype)
+        return orthogonalise(matrices)
+
+    monkeypatch.setattr("llmsafety_lab.pretraining.muon.orthogonalise", spied)
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr("llmsafety_lab.runtime.product_dtype", lambda device, dtype=dtype: dtype)
+        weight = torch.nn.Parameter(torch.ones(4, 6))
+        weight.grad = torch.randn(4, 6)
+        Muon([weight]).step()
+        assert weight.dtype == torch.float32
+    assert used == [torch.float32, torch.bfloat16]
+
+
 def test_muon_takes_no_vectors() -> None:
     with pytest.raises(ValueError, match="AdamW"):
         Muon([torch.nn.Parameter(torch.ones(4))])
