@@ -172,8 +172,9 @@ def test_glue_is_what_myst_nb_writes(published):
 def test_kept_results_say_how_they_were_made(path: Path) -> None:
     kept = runtime.kept(path.stem)
     for made in kept.get("made", {"all": kept}).values():
-        assert {"date", "cores", "versions"} <= set(made)
-    assert (ROOT / "scripts" / f"{path.stem}.py").exists()
+        assert {"command", "date", "seeds", "cores", "processor", "versions"} <= set(made)
+    script = ROOT / "scripts" / f"{path.stem}.py"
+    assert f'runtime.made_by("{path.stem}"' in script.read_text(encoding="utf-8")
 
 
 def test_what_is_not_kept_is_named_with_its_script() -> None:

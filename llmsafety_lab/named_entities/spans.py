@@ -189,6 +189,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return an interval for the micro F1 by drawing sentences with replacement (Efron's percentile bootstrap).
 
+    It needs some fifty sentences with spans: of its 95% intervals over ten, about 89 in 100 hold the truth. For few
+    sentences take `statistics.ratio_interval(2 * correct, predicted + expected)`.
+
     Parameters
     ----------
     counts : integer array, shape (sentences, 3)
@@ -202,11 +205,13 @@ def bootstrap_interval(
     Raises
     ------
     ValueError
-        If there are no sentences.
+        If there are no sentences, a count is negative, there is no draw, or the level is not between 0 and 1.
     """
     counts = np.asarray(counts)
-    if counts.ndim != 2 or not len(counts):
+    if counts.ndim != 2 or not len(counts) or counts.shape[1] != 3 or not (counts >= 0).all():
         raise ValueError(f"counts have shape {counts.shape}; expected a row of three numbers for each sentence")
+    if draws < 1 or not 0 < level < 1:
+        raise ValueError(f"needs a draw, and a level between 0 and 1: got {draws} draws and {level}")
     rng = np.random.default_rng(seed)
     drawn = np.empty(draws)
     for i in range(draws):

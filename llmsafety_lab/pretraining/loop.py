@@ -1,7 +1,6 @@
 """The loop that trains a language model, with checkpoints to resume it from, and how the step size changes."""
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab import runtime
+from llmsafety_lab import files, runtime
 from llmsafety_lab.pretraining.objectives import IGNORE, Batch
 
 
@@ -134,12 +133,8 @@ def _save(
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
         "random": torch.get_rng_state(),
     }
-    new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as stream:
-        torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(new, path)
+    with files.replacing(path) as new:
+        torch.save(state, new)
 
 
 def _resume(path: Path, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], steps: int) -> list[float]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from llmsafety_lab import runtime
+from llmsafety_lab import files, runtime
 from llmsafety_lab.adversarial_attacks.gradients import Labels, Mask, Vectors
 from llmsafety_lab.adversarial_attacks.texts import Embedded, predictions, word_mask
 from llmsafety_lab.fine_tuning.classifier import like_lengths
@@ -159,8 +159,8 @@ def _keep(
     folder.mkdir(parents=True, exist_ok=True)
     state = {"settings": settings, "weights": dict(weights), "history": history}
     state |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    torch.save(state, folder / f"{CHECKPOINT}.new")
-    (folder / f"{CHECKPOINT}.new").replace(folder / CHECKPOINT)
+    with files.replacing(folder / CHECKPOINT) as new:
+        torch.save(state, new)
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
