@@ -158,6 +158,8 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
+        if min(d_model, heads, kv_heads) < 1:
+            raise ValueError(f"width and heads are at least 1: got {d_model}, {heads}, {kv_heads}")
         if d_model % heads or heads % kv_heads:
             raise ValueError(f"heads must divide d_model, kv_heads heads: got {d_model}, {heads}, {kv_heads}")
         self.heads, self.kv_heads, self.rotary_base = heads, kv_heads, rotary_base

@@ -31,6 +31,8 @@ class TokenClassifier(nn.Module):
 
     def __init__(self, encoder: Any, classes: int, frozen: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
+        if classes < 1 or not 0 <= frozen <= len(encoder.encoder.layer):
+            raise ValueError(f"needs a class, and 0 to {len(encoder.encoder.layer)} fixed layers: {classes}, {frozen}")
         self.encoder, self.frozen = encoder, frozen
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
@@ -127,6 +129,8 @@ def fit(
     """
     if not (labels >= 0).any():
         raise ValueError("no position has a label: all are negative, and the loss would be 0 / 0")
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"fit needs an epoch and a sentence in a batch, got {epochs} and {batch_size}")
     device = model.head.weight.device
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)

@@ -94,9 +94,11 @@ def bio_to_spans(tags: Tags, strict: bool = False) -> list[Span]:
 
 
 def spans_to_bio(spans: Iterable[Span], length: int) -> list[str]:
-    """Return the BIO tags of spans that do not overlap."""
+    """Return the BIO tags of spans that do not overlap; one that does, or lies outside, is a ValueError."""
     tags = ["O"] * length
     for kind, start, end in spans:
+        if not 0 <= start < end <= length or set(tags[start:end]) != {"O"}:
+            raise ValueError(f"the span {kind} from {start} to {end} overlaps another, or leaves the {length} words")
         tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
     return tags
 
@@ -170,6 +172,8 @@ def token_scores(truth: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, 
         all tags but O; "macro": mean F1 of the tags, O among them; "entities": the share of right tags where the truth
         is not O.
     """
+    if [len(tags) for tags in truth] != [len(tags) for tags in predicted]:
+        raise ValueError("a sentence has other than one predicted tag for each word")
     true = [tag for tags in truth for tag in tags]
     found = [tag for tags in predicted for tag in tags]
     right = Counter(t for t, p in zip(true, found, strict=True) if t == p)

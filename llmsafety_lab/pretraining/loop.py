@@ -24,8 +24,10 @@ def warm_linear(step: int, steps: int, warmup: int) -> float:
     Raises
     ------
     ValueError
-        Unless 0 <= warmup < steps.
+        Unless 0 <= warmup < steps and 0 <= step <= steps.
     """
+    if not 0 <= step <= steps:
+        raise ValueError(f"there is no step {step} of {steps}")
     if not 0 <= warmup < steps:
         raise ValueError(f"the warm-up must be shorter than the run: {warmup} of {steps} steps")
     if step < warmup:
@@ -45,8 +47,10 @@ def warm_cosine(step: int, steps: int, warmup: int, floor: float = 0.1) -> float
     Raises
     ------
     ValueError
-        Unless 0 <= warmup < steps.
+        As `warm_linear`, and unless 0 <= floor <= 1.
     """
+    if not 0 <= floor <= 1:
+        raise ValueError(f"the floor is a share, got {floor}")
     line = warm_linear(step, steps, warmup)
     return line if step < warmup else floor + (1 - floor) * (1 - math.cos(math.pi * line)) / 2
 
@@ -94,6 +98,8 @@ def train_lm(
     ValueError
         If the checkpoint is of a run of another length: its learning rates would not be the same ones.
     """
+    if steps < 1 or every < 1 or not 0 <= clip < math.inf:
+        raise ValueError(f"needs a step, one between checkpoints, and a norm of 0 or more: {steps}, {every}, {clip}")
     losses = _resume(checkpoint, model, optimisers, steps) if checkpoint and checkpoint.exists() else []
     model.train()
     full = [[group["initial_lr"] for group in optimiser.param_groups] for optimiser in map(_with_rates, optimisers)]

@@ -59,6 +59,8 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], lr: float = 0.02, momentum: float = 0.95) -> None:
+        if not 0 <= lr < math.inf or not 0 <= momentum < 1:
+            raise ValueError(f"needs a finite rate, and a momentum from 0 to below 1: got {lr} and {momentum}")
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
         wrong = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim not in (2, 3)]
         if wrong:

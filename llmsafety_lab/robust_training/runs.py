@@ -88,6 +88,8 @@ def fit_robust(
     """
     if not len(texts) or len(texts) != len(labels):
         raise ValueError(f"fit_robust got {len(texts)} texts and {len(labels)} labels; it needs as many of both.")
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"fit_robust needs an epoch and a text in a batch, got {epochs} and {batch_size}")
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=0.01)
     lengths = [len(row) for row in tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]]
