@@ -83,12 +83,10 @@ def steepest(gradient: Vectors, norm: float) -> Vectors:
 def project(delta: Vectors, eps: float, norm: float) -> Vectors:
     """Return the nearest perturbation of size at most `eps`, example by example.
 
-    An `eps` that is negative or not finite is a ValueError, and so is a perturbation that is NaN.
+    An `eps` that is negative or not finite is a ValueError.
     """
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps is a finite size and cannot be {eps!r}")
-    if delta.isnan().any():
-        raise ValueError("a perturbation that is NaN has no nearest one")
     if norm == math.inf:
         return delta.clamp(-eps, eps)
     if norm == 2:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from llmsafety_lab import runtime
 from llmsafety_lab.fine_tuning.measures import Evaluation, score
 from llmsafety_lab.fine_tuning.measures import expected_calibration_error as expected_calibration_error
+from llmsafety_lab.pretraining.loop import decaying
 
 
 def mean_pool(
@@ -213,10 +214,7 @@ def fit(
     ]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
-    warm = max(1, len(order) // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, (len(order) - step) / max(1, len(order) - warm))
-    )
+    schedule = decaying(optimizer, len(order))
     losses = []
     model.train()
     with torch.random.fork_rng():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from llmsafety_lab.pretraining.loop import decaying
 from llmsafety_lab.runtime import progress
 
 
@@ -141,9 +142,7 @@ def fit(
     model.train()
     steps = epochs * -(-len(lengths) // batch_size)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / max(steps // 10, 1), (steps - step) / steps)
-    )
+    schedule = decaying(optimizer, steps)
     losses = []
     with progress(None, "training", steps) as bar:
         for _ in range(epochs):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ def warm_cosine(step: int, steps: int, warmup: int, floor: float = 0.1) -> float
         raise ValueError(f"the floor is a share, got {floor}")
     line = warm_linear(step, steps, warmup)
     return line if step < warmup else floor + (1 - floor) * (1 - math.cos(math.pi * line)) / 2
+
+
+def decaying(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Let an optimiser's rates climb for a tenth of the steps and then fall on a line to 0, as fine-tuning wants it."""
+    warmup = min(max(1, steps // 10), steps - 1)
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_linear, steps=steps, warmup=warmup))
 
 
 def train_lm(

@@ -16,6 +16,7 @@ from llmsafety_lab import files, runtime
 from llmsafety_lab.adversarial_attacks.gradients import Labels, Mask, Vectors
 from llmsafety_lab.adversarial_attacks.texts import Embedded, predictions, word_mask
 from llmsafety_lab.fine_tuning.classifier import like_lengths
+from llmsafety_lab.pretraining.loop import decaying
 from llmsafety_lab.robust_training.losses import Loss
 
 CHECKPOINT = "checkpoint.pt"
@@ -94,10 +95,7 @@ def fit_robust(
     optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=0.01)
     lengths = [len(row) for row in tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]]
     total = epochs * math.ceil(len(texts) / batch_size)
-    warm = max(1, total // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: max(0.0, min((step + 1) / warm, (total - step) / max(1, total - warm)))
-    )
+    schedule = decaying(optimizer, total)
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings |= {
         "max_tokens": max_tokens,

@@ -13,7 +13,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, get_linear_schedule_with_warmup
 
 from llmsafety_lab import data
-from llmsafety_lab.pretraining.loop import warm_cosine, warm_linear
+from llmsafety_lab.pretraining.loop import decaying, warm_cosine, warm_linear
 from llmsafety_lab.pretraining.muon import Muon, orthogonalise
 from llmsafety_lab.pretraining.objectives import character_ids, token_losses
 from llmsafety_lab.pretraining.small_lm import FAST, USUAL, Recipe, SmallLM, train
@@ -113,6 +113,19 @@ def test_the_cosine_falls_from_all_to_its_floor() -> None:
 
 
 @pytest.mark.parametrize("schedule", [warm_linear, warm_cosine])
+@pytest.mark.parametrize("steps", [1, 2, 7, 40])
+def test_fine_tuning_climbs_for_a_tenth_and_falls_to_nothing(steps: int) -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=2.0)
+    schedule, rates = decaying(optimiser, steps), []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    warm = max(1, steps // 10)
+    wanted = [2 * min((i + 1) / warm, (steps - i) / max(1, steps - warm)) for i in range(steps)]
+    assert rates == pytest.approx(wanted) and max(rates) == 2 and schedule.get_last_lr() == [0]
+
+
 @pytest.mark.parametrize("warmup", [-1, 10])
 def test_a_warm_up_is_shorter_than_the_run(schedule, warmup: int) -> None:
     with pytest.raises(ValueError, match="shorter"):
