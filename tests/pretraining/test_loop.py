@@ -112,7 +112,6 @@ def test_the_cosine_falls_from_all_to_its_floor() -> None:
     assert all(a > b for a, b in pairwise(values[10:]))
 
 
-@pytest.mark.parametrize("schedule", [warm_linear, warm_cosine])
 @pytest.mark.parametrize("steps", [1, 2, 7, 40])
 def test_fine_tuning_climbs_for_a_tenth_and_falls_to_nothing(steps: int) -> None:
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=2.0)
@@ -126,6 +125,7 @@ def test_fine_tuning_climbs_for_a_tenth_and_falls_to_nothing(steps: int) -> None
     assert rates == pytest.approx(wanted) and max(rates) == 2 and schedule.get_last_lr() == [0]
 
 
+@pytest.mark.parametrize("schedule", [warm_linear, warm_cosine])
 @pytest.mark.parametrize("warmup", [-1, 10])
 def test_a_warm_up_is_shorter_than_the_run(schedule, warmup: int) -> None:
     with pytest.raises(ValueError, match="shorter"):
