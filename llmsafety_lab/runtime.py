@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 import json
 import os
+import platform
 import random
+import re
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +82,68 @@ def device(scale: str = "auto") -> torch.device:
             'elsewhere set SCALE = "cpu".'
         )
     return torch.device("cuda")
+
+
+@functools.cache
+def _processor() -> tuple[str, frozenset[str]]:
+    """Return the processor's name and what Linux says it can do; on other systems that is unknown, so nothing."""
+    try:
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        facts = ""
+    name = re.search(r"^model name\s*: (.+)$", facts, re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.+)$", facts, re.MULTILINE)
+    return (
+        name.group(1).strip() if name else platform.processor() or platform.machine(),
+        frozenset(flags.group(1).split() if flags else ()),
+    )
+
+
+def product_dtype(where: torch.device) -> torch.dtype:
+    """Return the format in which a device multiplies matrices fast, for products that may be rough.
+
+    It is bfloat16 on a GPU that has it, and on a processor with units for products of it (`amx_bf16`). Every other
+    processor takes float32: it can compute in bfloat16, many times slower. `LLMSAFETY_BFLOAT16=0` in the environment
+    asks for float32 everywhere, so that a run can be compared with one on another machine.
+    """
+    import torch
+
+    if os.environ.get("LLMSAFETY_BFLOAT16") == "0":
+        return torch.float32
+    fast = torch.cuda.is_bf16_supported() if where.type == "cuda" else "amx_bf16" in _processor()[1]
+    return torch.bfloat16 if fast else torch.float32
+
+
+def made_by(topic: str, seeds: Iterable[int]) -> dict[str, Any]:
+    """Return what stands at the head of a topic's kept results: how they were made, when, of what, and on what machine.
+
+    Parameters
+    ----------
+    topic : str
+        They are made by `scripts/<topic>.py`.
+    seeds : iterable of int
+
+    Returns
+    -------
+    dict
+        "command", "date", "seeds", "versions", "cores", "threads" (of torch), "processor", and "products", the format
+        of `product_dtype`.
+    """
+    import torch
+
+    return {
+        "command": f"python scripts/{topic}.py",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "seeds": list(seeds),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "transformers", "datasets", "scikit-learn", "numpy")},
+        },
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": _processor()[0],
+        "products": str(product_dtype(torch.device("cpu"))).removeprefix("torch."),
+    }
 
 
 def begin(scale: str = "auto", seed: int = 0) -> str:

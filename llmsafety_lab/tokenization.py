@@ -82,7 +82,14 @@ def train_bpe(words: Mapping[bytes, int], merges: int) -> list[tuple[bytes, byte
     list of pairs of bytes
         In the order learnt. Of equally frequent pairs the one with the smaller ids is taken, the left token's first;
         a byte's id is its value, and tokens that were learnt are numbered from 256 on.
+
+    Raises
+    ------
+    ValueError
+        If the number of merges is negative, or a word stands in the text less than once.
     """
+    if merges < 0 or min(words.values(), default=1) < 1:
+        raise ValueError(f"needs 0 merges or more, and words that occur; got {merges} merges, and {len(words)} words")
     ids = {bytes([byte]): byte for byte in range(256)}
     parts = {word: [bytes([byte]) for byte in word] for word in words}
     counts: Counter[tuple[bytes, bytes]] = Counter()

@@ -8,22 +8,17 @@ and runs, on which model it was made, and holds one character for each text: 1 w
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
-import os
-import platform
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
-import transformers
 from torch import Tensor, nn
 
-from llmsafety_lab import data, fine_tuning, models, runtime
+from llmsafety_lab import data, files, fine_tuning, models, runtime
 from llmsafety_lab.adversarial_attacks.gradients import fgsm, nearest_tokens, pgd, random_noise
 from llmsafety_lab.adversarial_attacks.texts import predictions
 
@@ -156,25 +151,13 @@ def main() -> None:
             run(partial(pgd, eps=eps, steps=10), "PGD", eps, source, norm="inf", steps=10, restarts=1)
 
     facts = {
-        "made_by": "python scripts/adversarial_attacks.py",
-        "date": datetime.date.today().isoformat(),
-        "seed": SEED,
+        **runtime.made_by("adversarial_attacks", [SEED]),
         "texts": TEXTS,
         "max_tokens": MAX_TOKENS,
         "others": OTHERS,
         "cpu_seconds": round(time.process_time() - started),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "numpy": numpy.__version__,
-        },
     }
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({**facts, "rows": kept}, indent=1) + "\n", encoding="utf-8")
+    files.replace(OUT, json.dumps({**facts, "rows": kept}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,19 +5,15 @@ Run it as `python scripts/decoding.py`; it takes about ten minutes on one core a
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 
-from llmsafety_lab import data, models, runtime
+from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.decoding.filters import min_p, repetition_penalty, temperature, top_k, top_p
 from llmsafety_lab.decoding.measures import bleu, distinct_n, log_probabilities, repetition
 from llmsafety_lab.decoding.search import beam_search, generate, greedy, sampler
@@ -82,16 +78,8 @@ def main() -> None:
         examples[method] = tokenizer.decode(ids[0, PROMPT:])
         print(method, {name: round(sum(each) / len(each), 3) for name, each in values.items()}, flush=True)
     kept = {
-        "command": "python scripts/decoding.py",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "cores": os.cpu_count(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        **runtime.made_by("decoding", [SEED]),
         "model": "smollm2, from its carrier (weights rounded to four bits)",
-        "seed": SEED,
         "prompts": PROMPTS,
         "prompt tokens": PROMPT,
         "new tokens": NEW,
@@ -99,8 +87,7 @@ def main() -> None:
         "examples": examples,
         "rows": rows,
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    files.replace(RESULT, json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,18 +7,14 @@ rows that are there already are not made again. About six CPU minutes on one thr
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from llmsafety_lab import data, fine_tuning, models, runtime
+from llmsafety_lab import data, files, fine_tuning, models, runtime
 from llmsafety_lab.fine_tuning import measures
 from llmsafety_lab.fine_tuning.measures import score
 
@@ -110,7 +106,6 @@ def probabilities_of(run: dict, train, labels, test, test_labels, known) -> tupl
 
 def main() -> None:
     runtime.begin("ci")
-    TARGET.parent.mkdir(exist_ok=True)
     kept = json.loads(TARGET.read_text()) if TARGET.exists() else {"rows": []}
     sets, known = reviews(), news()
     truth = np.array(sets[3])
@@ -122,16 +117,8 @@ def main() -> None:
         row = run | {name: round(getattr(measured, name), 4) for name in ("accuracy", "macro_f1", "ece")}
         row["right"] = np.packbits(found.argmax(1) == truth).tobytes().hex()
         kept["rows"].append(row | {name: round(value, 4) for name, value in more.items()})
-        kept |= {
-            "made_by": "python scripts/fine_tuning.py",
-            "date": datetime.date.today().isoformat(),
-            "cores": os.cpu_count(),
-            "machine": platform.machine(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "scikit-learn", "numpy")},
-            "tested": TESTED,
-            "max_tokens": MAX_TOKENS,
-        }
-        TARGET.write_text(json.dumps(kept, indent=1) + "\n")
+        kept |= runtime.made_by("fine_tuning", range(3)) | {"tested": TESTED, "max_tokens": MAX_TOKENS}
+        files.replace(TARGET, json.dumps(kept, indent=1) + "\n")
         print({name: value for name, value in kept["rows"][-1].items() if name != "right"}, flush=True)
 
 

@@ -8,10 +8,7 @@ What stands there already is not computed again: remove the file to start anew.
 from __future__ import annotations
 
 import copy
-import datetime
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -20,15 +17,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
-import transformers
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from llmsafety_lab import data, fine_tuning, models, runtime
+from llmsafety_lab import data, files, fine_tuning, models, runtime
 from llmsafety_lab.parameter_efficient.adalora import AdaLoRALinear, RankAllocator
 from llmsafety_lab.parameter_efficient.layers import (
     AdapterLinear,
@@ -159,10 +154,7 @@ def quality(kept: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def write(kept: dict[str, Any]) -> None:
-    RESULT.parent.mkdir(exist_ok=True)
-    new = RESULT.with_suffix(".new")
-    new.write_text(json.dumps(kept, indent=1) + "\n")
-    new.replace(RESULT)
+    files.replace(RESULT, json.dumps(kept, indent=1) + "\n")
 
 
 def baselines() -> dict[str, str]:
@@ -205,16 +197,7 @@ def main(parts: list[str]) -> None:
         "baselines": baselines,
     }
     for part in parts or list(made):
-        kept.setdefault("made", {})[part] = {
-            "command": "python scripts/parameter_efficient.py",
-            "date": datetime.date.today().isoformat(),
-            "cores": os.cpu_count(),
-            "seeds": list(SEEDS),
-            "versions": {
-                "python": platform.python_version(),
-                **{module.__name__: module.__version__ for module in (torch, transformers, datasets, np)},
-            },
-        }
+        kept.setdefault("made", {})[part] = runtime.made_by("parameter_efficient", SEEDS)
         kept["sizes"] = {"train": TRAIN, "test": TEST, "steps": TRAIN // BATCH}
         kept[part] = made[part]()
         write(kept)

@@ -7,17 +7,14 @@ one was stopped. `--seeds N` limits how many seeds each row gets.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from llmsafety_lab import data
+from llmsafety_lab import data, files, runtime
 from llmsafety_lab.pretraining.objectives import character_ids, token_losses
 from llmsafety_lab.pretraining.small_lm import FAST, USUAL, Recipe, SmallLM, train
 
@@ -82,17 +79,8 @@ def main() -> None:
                 continue
             rows.append(run(recipe, seed, training, validation, len(alphabet)))
             print(f"{name}, seed {seed}: {rows[-1]['loss']:.4f} in {rows[-1]['seconds']:.1f} s", flush=True)
-            kept |= {
-                "command": "python scripts/pretraining.py",
-                "date": datetime.date.today().isoformat(),
-                "versions": {"torch": torch.__version__, "python": platform.python_version()},
-                "cores": f"1 of {os.cpu_count()}, {platform.machine()}",
-                "windows": WINDOWS,
-            }
-            FILE.parent.mkdir(exist_ok=True)
-            new = FILE.with_suffix(".new")
-            new.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-            new.replace(FILE)
+            kept |= runtime.made_by("pretraining", range(seeds)) | {"windows": WINDOWS}
+            files.replace(FILE, json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

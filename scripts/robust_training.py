@@ -4,18 +4,15 @@ Each finished cell is written at once, and a second run goes on where the first 
 an hour: OMP_NUM_THREADS=1 python scripts/robust_training.py
 """
 
-import datetime
 import json
-import os
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
 
+from llmsafety_lab import files, runtime
 from llmsafety_lab.fine_tuning.measures import baseline
 from llmsafety_lab.robust_training import experiment as table
 
@@ -36,9 +33,7 @@ def bits(held: Tensor) -> str:
 
 
 def write(kept: dict) -> None:
-    new = KEPT.with_suffix(".new")
-    new.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    new.replace(KEPT)
+    files.replace(KEPT, json.dumps(kept, indent=1) + "\n")
 
 
 def cell(begin: table.Bench, transferred: list[Tensor], method: str, seed: int) -> dict:
@@ -59,18 +54,12 @@ def main() -> None:
         raise SystemExit(f"{KEPT} was made with other settings; delete it to begin anew.")
     begin = table.bench()
     transferred = table.carried(begin)
-    kept |= {
-        "date": datetime.date.today().isoformat(),
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__},
-    }
+    kept |= runtime.made_by("robust_training", kept.get("seeds", ()))
     if "tf-idf" not in kept:
         right = baseline(*begin.known, begin.test.texts).argmax(1) == np.array(begin.test.labels)
         kept["tf-idf"] = bits(torch.from_numpy(right))
     fresh = float(np.mean(begin.test.labels))
     kept["constant"] = max(fresh, 1 - fresh)
-    KEPT.parent.mkdir(exist_ok=True)
     write(kept)
     for method, seed in [("start", 0), *((method, seed) for seed in table.SEEDS for method in table.METHODS)]:
         name = f"{method} {seed}"

@@ -53,6 +53,41 @@ def test_device(monkeypatch):
     assert runtime.device("gpu") == torch.device("cuda")
 
 
+AMX = "avx2 avx512f avx512_bf16 amx_tile amx_bf16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked", "expected"),
+    [
+        (AMX, "", torch.bfloat16),
+        (AMX, "0", torch.float32),
+        ("avx2 avx512f avx512_bf16", "", torch.float32),
+        ("avx2 fma", "", torch.float32),
+        (None, "", torch.float32),
+    ],
+)
+def test_products_are_in_bfloat16_only_where_that_is_fast(monkeypatch, flags, asked, expected):
+    """An AMD processor, an old Intel and a system that says nothing take float32; a step took eight times longer."""
+
+    def read(self, **_):
+        if flags is None:
+            raise FileNotFoundError
+        return f"processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu {flags}\n"
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setenv("LLMSAFETY_BFLOAT16", asked)
+    runtime._processor.cache_clear()
+    try:
+        assert runtime.product_dtype(torch.device("cpu")) == expected
+        header = runtime.made_by("attention", range(2))
+    finally:
+        runtime._processor.cache_clear()
+    assert header["products"] == str(expected).removeprefix("torch.")
+    assert header["processor"] == ("Some CPU @ 2 GHz" if flags else header["processor"])
+    assert header["command"] == "python scripts/attention.py" and header["seeds"] == [0, 1]
+    assert {"date", "versions", "cores", "threads"} < set(header)
+
+
 def test_begin_sets_threads_and_seed(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert runtime.begin("ci", 3) == "ci"
@@ -137,8 +172,9 @@ def test_glue_is_what_myst_nb_writes(published):
 def test_kept_results_say_how_they_were_made(path: Path) -> None:
     kept = runtime.kept(path.stem)
     for made in kept.get("made", {"all": kept}).values():
-        assert {"date", "cores", "versions"} <= set(made)
-    assert (ROOT / "scripts" / f"{path.stem}.py").exists()
+        assert {"command", "date", "seeds", "cores", "processor", "versions"} <= set(made)
+    script = ROOT / "scripts" / f"{path.stem}.py"
+    assert f'runtime.made_by("{path.stem}"' in script.read_text(encoding="utf-8")
 
 
 def test_what_is_not_kept_is_named_with_its_script() -> None:

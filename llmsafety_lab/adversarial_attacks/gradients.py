@@ -43,12 +43,15 @@ def logits_of(model: Model, embeddings: Vectors) -> Logits:
 def loss_gradient(model: Model, embeddings: Vectors, labels: Labels) -> tuple[Logits, Vectors]:
     """Return the logits, and for each example the gradient of its cross-entropy by its embeddings.
 
-    The losses are summed, not averaged, so that an example's gradient does not depend on the size of its batch.
+    The losses are summed, not averaged, so that an example's gradient does not depend on the size of its batch. A loss
+    that is not finite is a ValueError: its gradient points nowhere.
     """
     with evaluating(model), torch.enable_grad():
         x = embeddings.detach().requires_grad_()
         logits = logits_of(model, x)
         (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)
+    if not gradient.isfinite().all():
+        raise ValueError("the loss or its gradient is not finite: look for NaN in embeddings, weights, logits")
     return logits.detach(), gradient
 
 
@@ -78,9 +81,12 @@ def steepest(gradient: Vectors, norm: float) -> Vectors:
 
 
 def project(delta: Vectors, eps: float, norm: float) -> Vectors:
-    """Return the nearest perturbation of size at most `eps`, example by example; a negative `eps` is a ValueError."""
-    if not eps >= 0:
-        raise ValueError(f"eps is a size and cannot be {eps!r}")
+    """Return the nearest perturbation of size at most `eps`, example by example.
+
+    An `eps` that is negative or not finite is a ValueError.
+    """
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps is a finite size and cannot be {eps!r}")
     if norm == math.inf:
         return delta.clamp(-eps, eps)
     if norm == 2:
@@ -98,16 +104,21 @@ def random_noise(embeddings: Vectors, eps: float, norm: float = math.inf, mask: 
     """Return noise of exactly the size `eps`: what an attack has to beat.
 
     Under infinity each coordinate is plus or minus `eps`, so that the noise is as long as FGSM's perturbation; under 2
-    the direction is uniform.
+    the direction is uniform. A budget that is negative or not finite is a ValueError.
     """
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps is a finite size and cannot be {eps!r}")
     return eps * steepest(masked(torch.randn_like(embeddings), mask), norm)
 
 
 def random_start(embeddings: Vectors, eps: float, norm: float = math.inf, mask: Mask | None = None) -> Vectors:
     """Return a random perturbation of size at most `eps`, where a run may begin.
 
-    Under infinity it is uniform in the cube; under 2 its direction and its length are uniform.
+    Under infinity it is uniform in the cube; under 2 its direction and its length are uniform. Errors as in
+    `random_noise`.
     """
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps is a finite size and cannot be {eps!r}")
     if norm == math.inf:
         return masked(eps * (2 * torch.rand_like(embeddings) - 1), mask)
     return torch.rand_like(embeddings[:, :1, :1]) * random_noise(embeddings, eps, norm, mask)
@@ -145,7 +156,7 @@ def fgsm(
     Raises
     ------
     ValueError
-        If `norm` is neither 2 nor infinity, or `eps` is negative.
+        If `norm` is neither 2 nor infinity, `eps` negative or not finite, or a loss not finite.
     """
     _, gradient = loss_gradient(model, embeddings, labels)
     return project(eps * steepest(masked(gradient, mask), norm), eps, norm)
@@ -186,11 +197,14 @@ def pgd(
     Raises
     ------
     ValueError
-        If `norm` is neither 2 nor infinity, `eps` is negative, or there is no step or no run.
+        If `norm` is neither 2 nor infinity, `eps` or `step` negative or not finite, a loss not finite, or there is no
+        step or no run.
     """
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts must be at least 1, got {steps} and {restarts}")
     size = 2.5 * eps / steps if step is None else step
+    if not 0 <= size < math.inf:
+        raise ValueError(f"a step is a finite size and cannot be {size!r}, with eps = {eps!r}")
     best = torch.zeros_like(embeddings)
     worst = torch.full_like(embeddings[:, 0, 0], -math.inf)
     for run in range(restarts):
@@ -229,8 +243,10 @@ def wilson(count: int, of: int, z: float = 1.959964) -> tuple[float, float, floa
     Raises
     ------
     ValueError
-        If there is no case, or the count is not from 0 to `of`.
+        If there is no case, the count is not from 0 to `of`, or z is not positive.
     """
+    if not 0 < z < math.inf:
+        raise ValueError(f"z counts standard errors, 1.96 for 95%: got {z}")
     if not 0 <= count <= of or of == 0:
         raise ValueError(f"a share needs cases, and a count among them: got {count} of {of}")
     p, shrink = count / of, 1 + z**2 / of
@@ -254,8 +270,10 @@ def attack_success_rate(
     Raises
     ------
     ValueError
-        If the model had none right.
+        If the shapes differ, or the model had none right.
     """
+    if not labels.shape == clean.shape == attacked.shape:
+        raise ValueError(f"shapes differ: {tuple(labels.shape)}, {tuple(clean.shape)}, {tuple(attacked.shape)}")
     right = clean == labels
     if not right.any():
         raise ValueError("the model had no example right, so there is nothing that an attack could turn")

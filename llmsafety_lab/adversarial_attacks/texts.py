@@ -62,7 +62,14 @@ def predictions(
     source : fine_tuning.Classifier, optional
         The model that the attack is made on, where it is another than the one that is asked; its tokenizer must be the
         same. The perturbation is carried over, not the perturbed embeddings.
+
+    Raises
+    ------
+    ValueError
+        If there are no texts, not as many labels, or a batch holds none.
     """
+    if not len(texts) or len(texts) != len(labels) or batch_size < 1:
+        raise ValueError(f"needs as many labels as texts: got {len(texts)}, {len(labels)}, in batches of {batch_size}")
     device = next(classifier.parameters()).device
     found = []
     for i in runtime.progress(range(0, len(texts), batch_size), "batches"):

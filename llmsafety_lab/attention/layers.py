@@ -38,7 +38,9 @@ def scaled_dot_product_attention(
         raise ValueError(f"queries and keys must have the same width, {shapes}")
     if k.shape[-2] != v.shape[-2] or k.shape[-2] == 0:
         raise ValueError(f"there must be a key, and a value for each key, {shapes}")
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    # Half precision ends at 65,504, which a score may pass: so scale first, and form scores in float32 at least.
+    wide = torch.promote_types(q.dtype, torch.float32)
+    scores = q.to(wide) / math.sqrt(q.shape[-1]) @ k.to(wide).transpose(-2, -1)
     if mask is not None:
         if mask.dtype != torch.bool:
             raise ValueError(f"mask must be boolean, True where a query may look, got {mask.dtype}")
@@ -51,7 +53,7 @@ def scaled_dot_product_attention(
     largest = scores.detach().amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
     exponentials = (scores - largest).exp()
     total = exponentials.sum(dim=-1, keepdim=True)
-    weights = exponentials / total.masked_fill(total == 0, 1)
+    weights = (exponentials / total.masked_fill(total == 0, 1)).to(q.dtype)
     return weights @ v, weights
 
 
@@ -156,6 +158,8 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
+        if min(d_model, heads, kv_heads) < 1:
+            raise ValueError(f"width and heads are at least 1: got {d_model}, {heads}, {kv_heads}")
         if d_model % heads or heads % kv_heads:
             raise ValueError(f"heads must divide d_model, kv_heads heads: got {d_model}, {heads}, {kv_heads}")
         self.heads, self.kv_heads, self.rotary_base = heads, kv_heads, rotary_base

@@ -16,13 +16,16 @@ def temperature(logits: Float[Tensor, "*batch vocabulary"], tau: float) -> Float
     Raises
     ------
     ValueError
-        If the temperature is negative or no number.
+        If the temperature is negative or not finite, or so close to 0 that the quotients overflow.
     """
-    if not tau >= 0:
-        raise ValueError(f"a temperature is 0 or more, got {tau}")
+    if not 0 <= tau < math.inf:
+        raise ValueError(f"a temperature is a finite number of 0 or more, got {tau}")
     if tau == 0:
         best = logits.argmax(dim=-1, keepdim=True)
         return torch.full_like(logits, -math.inf).scatter(-1, best, logits.gather(-1, best))
+    largest, format = float(logits.masked_fill(logits.isinf(), 1).abs().max()), torch.finfo(logits.dtype)
+    if 0 < tau < max(largest / format.max, format.tiny):
+        raise ValueError(f"logits of {largest:.3g} / {tau} overflow in {logits.dtype}; 0 leaves only the largest logit")
     return logits / tau
 
 
@@ -34,7 +37,7 @@ def top_k(logits: Float[Tensor, "*batch vocabulary"], k: int) -> Float[Tensor, "
     ValueError
         If k is less than 1.
     """
-    if k < 1:
+    if not k >= 1:
         raise ValueError(f"top_k keeps at least one token, got k = {k}")
     last = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < last, -math.inf)
@@ -61,15 +64,18 @@ def nucleus(logits: Float[Tensor, "*batch vocabulary"], p: float) -> Float[Tenso
     """
     if not 0 < p <= 1:
         raise ValueError(f"p is above 0 and at most 1, got {p}")
-    ranked, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-    before = ranked.cumsum(dim=-1) - ranked
+    ranked, order = logits.softmax(dim=-1, dtype=torch.float64).sort(dim=-1, descending=True)
+    # In float32 the rounded sum of 50,000 numbers reaches 1 thousands too early; what comes before a token is below 1.
+    before = (ranked.cumsum(dim=-1) - ranked).clamp(max=math.nextafter(1, 0))
     kept = ranked.masked_fill(before >= p, 0)
     kept = kept / kept.sum(dim=-1, keepdim=True)
-    return torch.zeros_like(kept).scatter(-1, order, kept)
+    return torch.zeros_like(kept).scatter(-1, order, kept).to(logits.dtype)
 
 
 def top_p(logits: Float[Tensor, "*batch vocabulary"], p: float) -> Float[Tensor, "*batch vocabulary"]:
-    """Keep the logits of the nucleus; errors as in `nucleus`."""
+    """Keep the logits of the nucleus, at p = 1 all of them; errors as in `nucleus`."""
+    if p == 1:
+        return logits
     return logits.masked_fill(nucleus(logits, p) == 0, -math.inf)
 
 
@@ -96,10 +102,10 @@ def repetition_penalty(
     Raises
     ------
     ValueError
-        If the penalty is not positive.
+        If the penalty is not positive and finite.
     """
-    if not penalty > 0:
-        raise ValueError(f"a repetition penalty is positive, and 1 changes nothing; got {penalty}")
+    if not 0 < penalty < math.inf:
+        raise ValueError(f"a repetition penalty is positive and finite, and 1 changes nothing; got {penalty}")
     seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
     penalised = torch.where(logits < 0, logits * penalty, logits / penalty)
     return torch.where(seen, penalised, logits)
@@ -108,6 +114,14 @@ def repetition_penalty(
 def presence_penalty(
     logits: Float[Tensor, "batch vocabulary"], ids: Int[Tensor, "batch tokens"], penalty: float
 ) -> Float[Tensor, "batch vocabulary"]:
-    """Subtract a constant from the logit of each token that stands in the text, however often it does."""
+    """Subtract a constant from the logit of each token that stands in the text, however often it does.
+
+    Raises
+    ------
+    ValueError
+        If the penalty is not finite.
+    """
+    if not math.isfinite(penalty):
+        raise ValueError(f"a presence penalty is a finite number, and 0 changes nothing; got {penalty}")
     seen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, ids, True)
     return torch.where(seen, logits - penalty, logits)

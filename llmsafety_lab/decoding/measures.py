@@ -11,7 +11,9 @@ from torch import Tensor
 
 
 def ngrams(tokens: Sequence[Any], n: int) -> list[tuple[Any, ...]]:
-    """Return the sequences of n neighbours, in order."""
+    """Return the sequences of n neighbours, in order; n below 1 is a ValueError."""
+    if n < 1:
+        raise ValueError(f"an n-gram has at least one token, got n = {n}")
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
 
@@ -33,6 +35,8 @@ def bleu(text: Sequence[Any], references: Sequence[Sequence[Any]], order: int = 
     The geometric mean of the shares, times a penalty where the text is shorter than the reference closest in length.
     A share of 0 is not smoothed: the score is 0 then.
     """
+    if not references or order < 1:
+        raise ValueError(f"BLEU needs a reference and n-grams: got {len(references)} references, order {order}")
     logs = []
     for n in range(1, order + 1):
         mine = Counter(ngrams(text, n))
@@ -50,6 +54,8 @@ def bleu(text: Sequence[Any], references: Sequence[Sequence[Any]], order: int = 
 
 def self_bleu(texts: Sequence[Sequence[Any]], order: int = 4) -> float:
     """Return the mean BLEU of each text against all others: high where texts resemble each other (Zhu et al. 2018)."""
+    if len(texts) < 2:
+        raise ValueError(f"self-BLEU compares texts with each other: got {len(texts)}")
     scores = [bleu(text, [*texts[:i], *texts[i + 1 :]], order) for i, text in enumerate(texts)]
     return sum(scores) / len(scores)
 

@@ -88,7 +88,14 @@ def extend(
     -------
     scores, beams, tokens : Tensors, shape (count,)
         The new log-probabilities, best first; which beam each comes from; which token it adds.
+
+    Raises
+    ------
+    ValueError
+        If none is asked for, or there is not one score for each beam.
     """
+    if count < 1 or scores.shape != logits.shape[:1]:
+        raise ValueError(f"asks for {count} of {tuple(scores.shape)} beams with logits {tuple(logits.shape)}")
     every = scores[:, None] + logits.log_softmax(dim=-1)
     best, places = every.flatten().topk(min(count, every.numel()))
     return best, places // every.shape[1], places % every.shape[1]

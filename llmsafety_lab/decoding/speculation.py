@@ -27,7 +27,15 @@ def speculate(
     -------
     list of int
         The tokens kept, and one more: drawn where the first was rejected, or after the last.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
     """
+    if len(draft) != len(drafted) or target.shape != (len(drafted) + 1, draft.shape[-1]):
+        shapes = f"{tuple(drafted.shape)}, {tuple(draft.shape)}, {tuple(target.shape)}"
+        raise ValueError(f"needs n drafted tokens, n rows that they were drawn from, n + 1 of the target; got {shapes}")
     kept: list[int] = []
     for token, q, p in zip(drafted.tolist(), draft, target, strict=False):
         if torch.rand((), generator=generator) * q[token] >= p[token]:

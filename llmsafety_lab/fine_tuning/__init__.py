@@ -16,11 +16,11 @@ from llmsafety_lab.fine_tuning.measures import (
     baseline,
     expected_calibration_error,
     fit_temperature,
-    interval,
     reliability,
     score,
     suspects,
 )
+from llmsafety_lab.statistics import interval
 
 __all__ = [
     "AttentionPooling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from llmsafety_lab import runtime
 from llmsafety_lab.fine_tuning.measures import Evaluation, score
 from llmsafety_lab.fine_tuning.measures import expected_calibration_error as expected_calibration_error
+from llmsafety_lab.pretraining.loop import decaying
 
 
 def mean_pool(
@@ -73,13 +75,15 @@ class Classifier(nn.Module):
     Raises
     ------
     ValueError
-        If the pooling has another name.
+        If the pooling has another name, or there is no class.
     """
 
     def __init__(self, encoder: Any, classes: int, pooling: str = "mean", dropout: float = 0.1) -> None:
         super().__init__()
         if pooling not in ("mean", "cls", "attention"):
             raise ValueError(f'pooling is {pooling!r}; choose one of "mean", "cls", "attention".')
+        if classes < 1:
+            raise ValueError(f"a classifier has at least one class, got {classes}")
         width = encoder.config.hidden_size
         self.encoder = encoder
         self.pooling = pooling
@@ -117,7 +121,14 @@ def freeze(model: Classifier, layers: int) -> int:
     model : Classifier
     layers : int
         How many layers from below; with 0 the embeddings alone.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many layers.
     """
+    if not 0 <= layers <= len(model.encoder.encoder.layer):
+        raise ValueError(f"the encoder has {len(model.encoder.encoder.layer)} layers; {layers} cannot be frozen")
     for part in (model.encoder.embeddings, *model.encoder.encoder.layer[:layers]):
         part.requires_grad_(False)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -135,7 +146,15 @@ def _batch(model: nn.Module, tokenizer: Any, rows: list[dict[str, list[int]]]) -
 
 
 def like_lengths(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
-    """Return shuffled batches whose rows have like lengths: of 20 batches' worth of rows, neighbours in length."""
+    """Return shuffled batches whose rows have like lengths: of 20 batches' worth of rows, neighbours in length.
+
+    Raises
+    ------
+    ValueError
+        If a batch holds no row.
+    """
+    if batch_size < 1:
+        raise ValueError(f"a batch holds at least one row, got {batch_size}")
     shuffled, pool = rng.permutation(len(lengths)), 20 * batch_size
     batches = []
     for start in range(0, len(shuffled), pool):
@@ -181,22 +200,21 @@ def fit(
     Raises
     ------
     ValueError
-        If there are no texts, or not as many labels.
+        If there are no texts, not as many labels, no epoch, or the learning rate is not finite.
     """
     if not len(texts) or len(texts) != len(labels):
         raise ValueError(
             f"fit got {len(texts)} texts and {len(labels)} labels; it needs as many of both, at least one."
         )
+    if epochs < 1 or not 0 <= learning_rate < math.inf:
+        raise ValueError(f"fit needs an epoch and a finite learning rate, got {epochs} and {learning_rate}")
     rows, rng = _encoded(tokenizer, texts, max_tokens), np.random.default_rng(seed)
     order = [
         batch for _ in range(epochs) for batch in like_lengths([len(r["input_ids"]) for r in rows], batch_size, rng)
     ]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
-    warm = max(1, len(order) // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, (len(order) - step) / max(1, len(order) - warm))
-    )
+    schedule = decaying(optimizer, len(order))
     losses = []
     model.train()
     with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""Measures of a classifier: accuracy, F1, calibration, intervals; the baseline to beat; labels that may be wrong."""
+"""Measures of a classifier: accuracy, F1, calibration; the baseline to beat; labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 
@@ -60,6 +60,10 @@ def _checked(
         raise ValueError(f"probabilities have shape {rows.shape} and labels {truth.shape}; needed are (N, C) and (N,).")
     if not np.allclose(rows.sum(1), 1, atol=1e-3) or rows.min() < 0:
         raise ValueError("each row of probabilities has to be at least 0 and sum to 1; are these logits?")
+    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= rows.shape[1]:
+        raise ValueError(
+            f"labels are whole numbers below {rows.shape[1]}, from 0; got {sorted(set(truth.tolist()))[:9]}"
+        )
     return rows, truth
 
 
@@ -69,7 +73,14 @@ def reliability(
     """Return for each bin of confidence that holds texts: how many, their mean confidence, and the share that is right.
 
     A text's confidence is its largest probability; the bins cut 0 to 1 into equal widths, each with its upper end.
+
+    Raises
+    ------
+    ValueError
+        If there is no bin, or probabilities and labels do not fit.
     """
+    if bins < 1:
+        raise ValueError(f"confidence is sorted into at least one bin, got {bins}")
     rows, truth = _checked(probabilities, labels)
     confidence, right = rows.max(1), rows.argmax(1) == truth
     bin_of = np.minimum(np.ceil(confidence * bins).astype(int), bins) - 1
@@ -99,11 +110,20 @@ def fit_temperature(logits: Float[np.ndarray, "texts classes"], labels: ArrayLik
     In b = 1/τ the mean negative log-likelihood is convex; its slope, the mean over the texts of the expected logit
     minus the label's, is 0 at the answer. The interval for b, from 1e-3 to 1e3, is halved until it is narrow.
 
+    Raises
+    ------
+    ValueError
+        If logits and labels do not fit, a logit is not finite, or a label is no class.
+
     References
     ----------
     Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
     """
-    scores = np.asarray(logits, dtype=float)
+    scores, given = np.asarray(logits, dtype=float), np.asarray(labels)
+    if scores.ndim != 2 or given.shape != scores.shape[:1] or not given.size or not np.isfinite(scores).all():
+        raise ValueError(f"needs finite logits (N, C) and labels (N,), got shapes {scores.shape} and {given.shape}")
+    if given.min() < 0 or given.max() >= scores.shape[1]:
+        raise ValueError(f"labels are from 0 to {scores.shape[1] - 1}, got {given.min()} to {given.max()}")
     scores = scores - scores.max(1, keepdims=True)
     own = scores[np.arange(len(scores)), np.asarray(labels)]
     low, high = 1e-3, 1e3
@@ -151,32 +171,21 @@ def suspects(probabilities: Float[np.ndarray, "texts classes"], labels: ArrayLik
     labels : Int[np.ndarray, " texts"]
         Every class occurs.
 
+    Raises
+    ------
+    ValueError
+        If probabilities and labels do not fit, or a class does not occur.
+
     References
     ----------
     Northcutt, Jiang and Chuang 2021, Confident Learning, section 3.1.
     """
     rows, given = _checked(probabilities, labels)
+    if absent := sorted(set(range(rows.shape[1])) - set(given.tolist())):
+        raise ValueError(f"no text is labelled {absent[0]}: a class without texts has no threshold")
     thresholds = np.array([rows[given == c, c].mean() for c in range(rows.shape[1])])
     reached = np.where(rows >= thresholds, rows, -1)
     guess, place = reached.argmax(1), np.arange(len(rows))
     margin = rows[place, given] - rows[place, guess]
     found = np.flatnonzero((reached.max(1) >= 0) & (guess != given))
     return found[np.argsort(margin[found], kind="stable")].tolist()
-
-
-def interval(
-    right: Bool[np.ndarray, "seeds texts"] | Float[np.ndarray, "seeds texts"], draws: int = 2_000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the mean accuracy over runs with several seeds, and its 95% interval: seeds and texts are both drawn anew.
-
-    Parameters
-    ----------
-    right : Bool or Float[np.ndarray, "seeds texts"]
-        Whether the run with that seed was right on that text, or by how much it was so more than another method's run;
-        one row is a single run.
-    """
-    rng, hits = np.random.default_rng(seed), np.asarray(right, dtype=float)
-    runs, texts = hits.shape
-    means = [hits[rng.integers(0, runs, runs)].mean(0)[rng.integers(0, texts, texts)].mean() for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(hits.mean()), float(low), float(high)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from llmsafety_lab.pretraining.loop import decaying
 from llmsafety_lab.runtime import progress
 
 
@@ -31,6 +32,8 @@ class TokenClassifier(nn.Module):
 
     def __init__(self, encoder: Any, classes: int, frozen: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
+        if classes < 1 or not 0 <= frozen <= len(encoder.encoder.layer):
+            raise ValueError(f"needs a class, and 0 to {len(encoder.encoder.layer)} fixed layers: {classes}, {frozen}")
         self.encoder, self.frozen = encoder, frozen
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(encoder.config.hidden_size, classes)
@@ -127,6 +130,8 @@ def fit(
     """
     if not (labels >= 0).any():
         raise ValueError("no position has a label: all are negative, and the loss would be 0 / 0")
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"fit needs an epoch and a sentence in a batch, got {epochs} and {batch_size}")
     device = model.head.weight.device
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -137,9 +142,7 @@ def fit(
     model.train()
     steps = epochs * -(-len(lengths) // batch_size)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / max(steps // 10, 1), (steps - step) / steps)
-    )
+    schedule = decaying(optimizer, steps)
     losses = []
     with progress(None, "training", steps) as bar:
         for _ in range(epochs):

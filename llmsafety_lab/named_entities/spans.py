@@ -94,9 +94,11 @@ def bio_to_spans(tags: Tags, strict: bool = False) -> list[Span]:
 
 
 def spans_to_bio(spans: Iterable[Span], length: int) -> list[str]:
-    """Return the BIO tags of spans that do not overlap."""
+    """Return the BIO tags of spans that do not overlap; one that does, or lies outside, is a ValueError."""
     tags = ["O"] * length
     for kind, start, end in spans:
+        if not 0 <= start < end <= length or set(tags[start:end]) != {"O"}:
+            raise ValueError(f"the span {kind} from {start} to {end} overlaps another, or leaves the {length} words")
         tags[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
     return tags
 
@@ -170,6 +172,8 @@ def token_scores(truth: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, 
         all tags but O; "macro": mean F1 of the tags, O among them; "entities": the share of right tags where the truth
         is not O.
     """
+    if [len(tags) for tags in truth] != [len(tags) for tags in predicted]:
+        raise ValueError("a sentence has other than one predicted tag for each word")
     true = [tag for tags in truth for tag in tags]
     found = [tag for tags in predicted for tag in tags]
     right = Counter(t for t, p in zip(true, found, strict=True) if t == p)
@@ -189,6 +193,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return an interval for the micro F1 by drawing sentences with replacement (Efron's percentile bootstrap).
 
+    It needs some fifty sentences with spans: of its 95% intervals over ten, about 89 in 100 hold the truth. For few
+    sentences take `statistics.ratio_interval(2 * correct, predicted + expected)`.
+
     Parameters
     ----------
     counts : integer array, shape (sentences, 3)
@@ -202,11 +209,13 @@ def bootstrap_interval(
     Raises
     ------
     ValueError
-        If there are no sentences.
+        If there are no sentences, a count is negative, there is no draw, or the level is not between 0 and 1.
     """
     counts = np.asarray(counts)
-    if counts.ndim != 2 or not len(counts):
+    if counts.ndim != 2 or not len(counts) or counts.shape[1] != 3 or not (counts >= 0).all():
         raise ValueError(f"counts have shape {counts.shape}; expected a row of three numbers for each sentence")
+    if draws < 1 or not 0 < level < 1:
+        raise ValueError(f"needs a draw, and a level between 0 and 1: got {draws} draws and {level}")
     rng = np.random.default_rng(seed)
     drawn = np.empty(draws)
     for i in range(draws):

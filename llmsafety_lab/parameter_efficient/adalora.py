@@ -24,6 +24,8 @@ class AdaLoRALinear(FrozenLinear):
         self, weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None, rank: int, alpha: float
     ) -> None:
         super().__init__(weight, bias)
+        if not rank >= 1:
+            raise ValueError(f"a change has a rank of at least 1, got {rank}")
         outputs, inputs = weight.shape
         self.P = nn.Parameter(0.02 * torch.randn(outputs, rank).to(weight))
         self.lam = nn.Parameter(torch.zeros(rank).to(weight))
@@ -85,7 +87,14 @@ def budget_at(step: int, start: int, final: int, warmup: int, cooldown: int, tot
     """Return how many triplets all layers together may keep: first all, then fewer by a cubic, then the final number.
 
     `warmup` steps keep `start`; the last `cooldown` of `total` steps keep `final` (Zhang et al. 2023, section 3.3).
+
+    Raises
+    ------
+    ValueError
+        If warm-up and cool-down leave no step between them, or more are kept in the end than at the start.
     """
+    if min(warmup, cooldown) < 0 or warmup + cooldown >= total or not 0 <= final <= start:
+        raise ValueError(f"{total} steps with {warmup} + {cooldown}, and {start} triplets to {final}, make no schedule")
     if step <= warmup:
         return start
     if step >= total - cooldown:

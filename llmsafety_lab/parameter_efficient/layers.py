@@ -41,8 +41,10 @@ def merge(
 ) -> Float[Tensor, "out in"]:
     """Return the weight with LoRA's update in it: W + alpha / rank * B A (Hu et al. 2022).
 
-    With `-alpha` the update goes out again, but for rounding.
+    With `-alpha` the update goes out again, but for rounding. Matrices that do not fit, or of rank 0, are a ValueError.
     """
+    if A.shape[:1] != B.shape[1:] or not A.numel():
+        raise ValueError(f"A has a row, and B a column, for each rank: got {tuple(A.shape)} and {tuple(B.shape)}")
     return weight + alpha / len(A) * (B @ A)
 
 
@@ -55,12 +57,19 @@ class LoRALinear(FrozenLinear):
     rank : int
     alpha : float
         The size of the change, kept apart from the rank so that the learning rate need not follow the rank.
+
+    Raises
+    ------
+    ValueError
+        If the rank is below 1.
     """
 
     def __init__(
         self, weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None, rank: int, alpha: float
     ) -> None:
         super().__init__(weight, bias)
+        if not rank >= 1:
+            raise ValueError(f"a change has a rank of at least 1, got {rank}")
         outputs, inputs = weight.shape
         self.A = nn.Parameter(torch.randn(rank, inputs).to(weight) / math.sqrt(inputs))
         self.B = nn.Parameter(torch.zeros(outputs, rank).to(weight))
@@ -102,11 +111,14 @@ class IA3Linear(FrozenLinear):
 class Adapter(nn.Module):
     """Add to a vector what a narrow network makes of it: x + up(gelu(down(x))) (Houlsby et al. 2019).
 
-    `up` starts at zero, so that at first nothing changes. (The paper starts near zero.)
+    `up` starts at zero, so that at first nothing changes. (The paper starts near zero.) A bottleneck below 1 is a
+    ValueError.
     """
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
+        if not bottleneck >= 1:
+            raise ValueError(f"the bottleneck is at least 1 wide, got {bottleneck}")
         self.down = nn.Linear(width, bottleneck)
         self.up = nn.Linear(bottleneck, width)
         nn.init.zeros_(self.up.weight)
@@ -149,8 +161,10 @@ def inject(
     Raises
     ------
     ValueError
-        If a name fits no linear layer. The model is then as it was.
+        If there is no name, or one fits no linear layer. The model is then as it was.
     """
+    if not names:
+        raise ValueError("no layer is named, so nothing would be trained")
     linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     for end in names:
         if not any(f".{name}".endswith(f".{end}") for name in linears):
@@ -217,6 +231,8 @@ class PrefixTuning(nn.Module):
 
     def __init__(self, model: Any, length: int) -> None:
         super().__init__()
+        if length < 1:
+            raise ValueError(f"a prefix has at least one place, got {length}")
         config = model.config
         self.model = model.requires_grad_(False)
         heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
@@ -255,6 +271,8 @@ class PromptTuning(nn.Module):
 
     def __init__(self, model: Any, length: int) -> None:
         super().__init__()
+        if length < 1:
+            raise ValueError(f"a prompt has at least one embedding, got {length}")
         self.model = model.requires_grad_(False)
         table = model.get_input_embeddings().weight
         self.prompt = nn.Parameter(table[torch.randint(len(table), (length,))].clone())

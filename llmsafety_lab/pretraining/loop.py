@@ -1,8 +1,8 @@
 """The loop that trains a language model, with checkpoints to resume it from, and how the step size changes."""
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab import runtime
+from llmsafety_lab import files, runtime
 from llmsafety_lab.pretraining.objectives import IGNORE, Batch
 
 
@@ -25,8 +25,10 @@ def warm_linear(step: int, steps: int, warmup: int) -> float:
     Raises
     ------
     ValueError
-        Unless 0 <= warmup < steps.
+        Unless 0 <= warmup < steps and 0 <= step <= steps.
     """
+    if not 0 <= step <= steps:
+        raise ValueError(f"there is no step {step} of {steps}")
     if not 0 <= warmup < steps:
         raise ValueError(f"the warm-up must be shorter than the run: {warmup} of {steps} steps")
     if step < warmup:
@@ -46,10 +48,18 @@ def warm_cosine(step: int, steps: int, warmup: int, floor: float = 0.1) -> float
     Raises
     ------
     ValueError
-        Unless 0 <= warmup < steps.
+        As `warm_linear`, and unless 0 <= floor <= 1.
     """
+    if not 0 <= floor <= 1:
+        raise ValueError(f"the floor is a share, got {floor}")
     line = warm_linear(step, steps, warmup)
     return line if step < warmup else floor + (1 - floor) * (1 - math.cos(math.pi * line)) / 2
+
+
+def decaying(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Let an optimiser's rates climb for a tenth of the steps and then fall on a line to 0, as fine-tuning wants it."""
+    warmup = min(max(1, steps // 10), steps - 1)
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, partial(warm_linear, steps=steps, warmup=warmup))
 
 
 def train_lm(
@@ -95,6 +105,8 @@ def train_lm(
     ValueError
         If the checkpoint is of a run of another length: its learning rates would not be the same ones.
     """
+    if steps < 1 or every < 1 or not 0 <= clip < math.inf:
+        raise ValueError(f"needs a step, one between checkpoints, and a norm of 0 or more: {steps}, {every}, {clip}")
     losses = _resume(checkpoint, model, optimisers, steps) if checkpoint and checkpoint.exists() else []
     model.train()
     full = [[group["initial_lr"] for group in optimiser.param_groups] for optimiser in map(_with_rates, optimisers)]
@@ -134,12 +146,8 @@ def _save(
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
         "random": torch.get_rng_state(),
     }
-    new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as stream:
-        torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(new, path)
+    with files.replacing(path) as new:
+        torch.save(state, new)
 
 
 def _resume(path: Path, model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], steps: int) -> list[float]:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llmsafety_lab import runtime
+
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b, c of the step X <- aX + b(XX')X + c(XX')(XX')X, chosen by Jordan et al. (2024) to lift small values fast."""
 
@@ -57,6 +59,8 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, parameters: Iterable[torch.nn.Parameter], lr: float = 0.02, momentum: float = 0.95) -> None:
+        if not 0 <= lr < math.inf or not 0 <= momentum < 1:
+            raise ValueError(f"needs a finite rate, and a momentum from 0 to below 1: got {lr} and {momentum}")
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
         wrong = [tuple(p.shape) for group in self.param_groups for p in group["params"] if p.ndim not in (2, 3)]
         if wrong:
@@ -66,7 +70,8 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Move each matrix by lr * sqrt(max(1, rows / columns)) times its orthogonalised momentum.
 
-        The iteration runs in bfloat16, as in `torch.optim.Muon`: it settles near 1 whatever is rounded on the way.
+        The iteration runs in bfloat16 where the device is fast at it (`runtime.product_dtype`), as `torch.optim.Muon`
+        does everywhere: it settles near 1 whatever is rounded on the way.
         """
         for group in self.param_groups:
             alike = defaultdict(list)
@@ -82,7 +87,8 @@ class Muon(torch.optim.Optimizer):
                     tall = matrix.shape[0] > matrix.shape[1]
                     alike[min(matrix.shape), max(matrix.shape)].append((matrix, flat.mT if tall else flat, tall))
             for same in alike.values():
-                steps = orthogonalise(torch.stack([wide for _, wide, _ in same]).bfloat16()).to(weight.dtype)
+                wides = torch.stack([wide for _, wide, _ in same])
+                steps = orthogonalise(wides.to(runtime.product_dtype(wides.device))).to(weight.dtype)
                 for (matrix, _, tall), wide in zip(same, steps, strict=True):
                     size = math.sqrt(max(1, matrix.shape[0] / matrix.shape[1]))
                     matrix.add_(wide.mT if tall else wide, alpha=-group["lr"] * size)

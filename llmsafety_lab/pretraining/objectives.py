@@ -54,7 +54,14 @@ def causal_loss(
     Returns
     -------
     Tensor, scalar, in nats
+
+    Raises
+    ------
+    ValueError
+        If no token has one before it.
     """
+    if ids.shape[1] < 2 or not len(ids):
+        raise ValueError(f"a text of {ids.shape[1]} tokens predicts none: {tuple(ids.shape)}")
     guesses = logits[:, :-1].log_softmax(-1)
     targets = ids[:, 1:]
     return -guesses.gather(-1, targets[..., None]).mean()
@@ -90,7 +97,14 @@ def mask_tokens(
         Of the chosen tokens 80% are `mask`, 10% are random, 10% are what they were.
     labels : integer Tensor, shape (batch, tokens)
         The token where it was chosen, `IGNORE` elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If the rate is no probability, or there is no token to draw.
     """
+    if not 0 <= rate <= 1 or vocabulary < 1:
+        raise ValueError(f"needs a rate from 0 to 1 and a vocabulary, got {rate} and {vocabulary}")
     generator = torch.Generator().manual_seed(seed)
     chosen = (torch.rand(ids.shape, generator=generator) < rate) & ~torch.isin(ids, special)
     labels = torch.where(chosen, ids, -100)
@@ -171,10 +185,12 @@ def bits_per_character(loss: float, tokens: int, characters: int) -> float:
     Raises
     ------
     ValueError
-        If the text has no character.
+        If the text has no character or no token, or the loss is negative or not finite.
     """
     if characters < 1:
         raise ValueError("a text without characters has no bits per character")
+    if tokens < 1 or not 0 <= loss < math.inf:
+        raise ValueError(f"needs a token, and a finite loss of 0 or more: got {tokens} and {loss}")
     return loss / math.log(2) * tokens / characters
 
 
@@ -184,8 +200,10 @@ def draw_windows(ids: Int[Tensor, " tokens"], batch: int, length: int, seed: int
     Raises
     ------
     ValueError
-        If the text is shorter than a window.
+        If the text is shorter than a window, or there is no window or no token in it.
     """
+    if batch < 1 or length < 1:
+        raise ValueError(f"needs a window, and a token in it: got {batch} of {length} tokens")
     if len(ids) < length:
         raise ValueError(f"a window of {length} tokens does not fit into a text of {len(ids)}")
     generator = torch.Generator().manual_seed(seed)

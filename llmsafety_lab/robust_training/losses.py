@@ -54,7 +54,14 @@ def ascend(
         From perturbations to one value for each example.
     step : float, optional
         The size of a step, by default 2.5 `eps` / `steps`.
+
+    Raises
+    ------
+    ValueError
+        If there is no step, or `eps` is negative or not finite.
     """
+    if steps < 1:
+        raise ValueError(f"a climb has at least one step, got {steps}")
     size = 2.5 * eps / steps if step is None else step
     for _ in range(steps):
         delta = delta.detach().requires_grad_()
@@ -73,8 +80,10 @@ def word_dropout_loss(
 ) -> Scalar:
     """Return the cross-entropy on texts each of whose words is lost, its vector zero, with probability `eps`.
 
-    This is augmentation: random changes, made without asking the model.
+    This is augmentation: random changes, made without asking the model. An `eps` that is none is a ValueError.
     """
+    if not 0 <= eps <= 1:
+        raise ValueError(f"eps is the probability that a word is lost, got {eps}")
     lost = torch.rand(embeddings.shape[:2], device=embeddings.device) < eps
     delta = masked(-embeddings * lost[..., None], mask)
     return cross_entropy(logits_of(model, embeddings + delta), labels)
@@ -157,6 +166,8 @@ def freelb_loss(
     ----------
     Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, FreeLB.
     """
+    if steps < 1:
+        raise ValueError(f"a climb has at least one step, got {steps}")
     size = 2.5 * eps / steps if step is None else step
     delta = random_start(embeddings.detach(), eps, norm, mask)
     loss = torch.zeros((), device=delta.device)
@@ -195,6 +206,8 @@ def trades_loss(
     Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan 2019, Theoretically Principled Trade-off between Robustness and
     Accuracy, section 3.
     """
+    if not 0 <= beta < math.inf:
+        raise ValueError(f"beta weighs the divergence, 0 or more: got {beta}")
     x = embeddings.detach()
     start = random_start(x, eps, norm, mask) if start is None else start
     with evaluating(model):
@@ -223,6 +236,8 @@ def virtual_direction(
     ----------
     Miyato, Maeda, Koyama and Ishii 2019, Virtual Adversarial Training, section 3.3.
     """
+    if iterations < 1 or not 0 < xi < math.inf:
+        raise ValueError(f"needs an iteration, and a positive xi: got {iterations} and {xi}")
     x = embeddings.detach()
     d = steepest(masked(torch.randn_like(x), mask), 2) if start is None else start
     with evaluating(model):
@@ -255,6 +270,8 @@ def vat_loss(
     ----------
     Miyato, Dai and Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification, section 3.
     """
+    if not 0 <= eps < math.inf or not 0 <= weight < math.inf:
+        raise ValueError(f"eps is a finite size, and the weight 0 or more: got {eps} and {weight}")
     r = eps * steepest(virtual_direction(model, embeddings, mask, iterations), norm)
     clean = logits_of(model, embeddings)
     apart = divergence(clean.detach(), logits_of(model, embeddings + r)).mean()

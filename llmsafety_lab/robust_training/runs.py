@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from llmsafety_lab import runtime
+from llmsafety_lab import files, runtime
 from llmsafety_lab.adversarial_attacks.gradients import Labels, Mask, Vectors
 from llmsafety_lab.adversarial_attacks.texts import Embedded, predictions, word_mask
 from llmsafety_lab.fine_tuning.classifier import like_lengths
+from llmsafety_lab.pretraining.loop import decaying
 from llmsafety_lab.robust_training.losses import Loss
 
 CHECKPOINT = "checkpoint.pt"
@@ -88,14 +89,13 @@ def fit_robust(
     """
     if not len(texts) or len(texts) != len(labels):
         raise ValueError(f"fit_robust got {len(texts)} texts and {len(labels)} labels; it needs as many of both.")
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"fit_robust needs an epoch and a text in a batch, got {epochs} and {batch_size}")
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=0.01)
     lengths = [len(row) for row in tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]]
     total = epochs * math.ceil(len(texts) / batch_size)
-    warm = max(1, total // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: max(0.0, min((step + 1) / warm, (total - step) / max(1, total - warm)))
-    )
+    schedule = decaying(optimizer, total)
     settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings |= {
         "max_tokens": max_tokens,
@@ -159,8 +159,8 @@ def _keep(
     folder.mkdir(parents=True, exist_ok=True)
     state = {"settings": settings, "weights": dict(weights), "history": history}
     state |= {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    torch.save(state, folder / f"{CHECKPOINT}.new")
-    (folder / f"{CHECKPOINT}.new").replace(folder / CHECKPOINT)
+    with files.replacing(folder / CHECKPOINT) as new:
+        torch.save(state, new)
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -79,6 +79,26 @@ def test_large_scores_do_not_overflow(dtype):
     assert output.tolist() == [[1], [2]]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    dtype=st.sampled_from([torch.float16, torch.bfloat16]), spread=st.sampled_from([1, 60, 300]),
+    queries=sizes, keys=sizes, d=st.integers(1, 128), masked=st.booleans(), seed=st.integers(0, 2**31),
+)  # fmt: skip
+def test_half_precision_is_finite_and_as_exact_as_torch(dtype, spread, queries, keys, d, masked, seed):
+    """In float16 a score of two rows of 300s passes the largest number, 65,504; torch's is finite all the same."""
+    torch.manual_seed(seed)
+    q, k = (spread * torch.randn(2, n, d) for n in (queries, keys))
+    q, k, v = q.to(dtype), k.to(dtype), torch.randn(2, keys, d).to(dtype)
+    mask = None
+    if masked:
+        mask = torch.rand(queries, keys) < 0.6
+        mask[:, 0] |= ~mask.any(dim=-1)
+    ours, weights = scaled_dot_product_attention(q, k, v, mask)
+    assert ours.dtype == weights.dtype == dtype
+    exact = torch_attention(q.double(), k.double(), v.double(), attn_mask=mask)
+    torch.testing.assert_close(ours.double(), exact, atol=4 * torch.finfo(dtype).eps, rtol=4 * torch.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_query_that_may_look_nowhere_gets_zeros_and_finite_gradients(dtype):
     inputs = [random(2, 3, 4, seed=s).to(dtype).requires_grad_() for s in range(3)]

@@ -298,16 +298,48 @@ def test_errors() -> None:
     for call, words in (
         (lambda: temperature(logits, -1), "temperature"),
         (lambda: temperature(logits, math.nan), "temperature"),
+        (lambda: temperature(logits, math.inf), "finite"),
+        (lambda: temperature(logits, 1e-46), "overflow in torch.float32"),
+        (lambda: temperature(1e4 * (logits + 1), 1e-35), "overflow"),
         (lambda: top_k(logits, 0), "at least one"),
+        (lambda: top_k(logits, math.nan), "at least one"),
+        (lambda: top_p(logits, math.nan), "above 0"),
         (lambda: top_p(logits, 0), "above 0"),
         (lambda: nucleus(logits, 1.1), "at most 1"),
         (lambda: min_p(logits, 0), "above 0"),
         (lambda: repetition_penalty(logits, ids, 0), "positive"),
+        (lambda: repetition_penalty(logits, ids, math.inf), "finite"),
+        (lambda: presence_penalty(logits, ids, math.nan), "finite"),
         (lambda: ban(logits, ids, [[]]), "at least one token"),
         (lambda: beam_search(None, ids[0], 0, 3), "a beam"),
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+@pytest.mark.parametrize("tau", [1e-30, 1e-3])
+def test_a_small_temperature_leaves_what_other_filters_forbid(tau: float) -> None:
+    logits = torch.tensor([[2.0, -math.inf, 1.0]])
+    assert temperature(logits, tau).softmax(-1).tolist() == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1, 5, 60])
+def test_at_p_1_no_token_of_a_real_vocabulary_is_lost(dtype: torch.dtype, spread: int) -> None:
+    """A float32 sum of 49,152 probabilities reaches 1 thousands of tokens before the last."""
+    torch.manual_seed(0)
+    logits = (spread * torch.randn(3, 49_152)).to(dtype)
+    assert top_p(logits, 1.0).isfinite().all()
+    whole = logits.softmax(-1)
+    torch.testing.assert_close(nucleus(logits, 1.0), whole)
+    assert ((nucleus(logits, 1.0) > 0) | (whole < 1e-30)).all()
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.999_999])
+def test_a_nucleus_of_float32_is_that_of_float64(p: float) -> None:
+    torch.manual_seed(1)
+    logits = torch.randn(3, 49_152)
+    assert torch.equal(nucleus(logits, p) > 0, nucleus(logits.double(), p) > 0)
 
 
 def test_greedy_takes_the_largest() -> None:

@@ -35,13 +35,13 @@ from llmsafety_lab.fine_tuning.measures import (
     baseline,
     expected_calibration_error,
     fit_temperature,
-    interval,
     reliability,
     score,
     suspects,
 )
 from llmsafety_lab.models.reviews_classifier import RECIPE, WEIGHTS
 from llmsafety_lab.sources import cache, registry
+from llmsafety_lab.statistics import interval, proportion_interval
 
 WIDTH = 16
 POOLINGS = ("mean", "cls", "attention")
@@ -246,12 +246,8 @@ def test_the_threshold_is_the_class_s_own() -> None:
     assert suspects(np.vstack([probabilities, [[0.95, 0.05]]]), [0, 0, 1, 1, 1, 1, 1]) == [6]
 
 
-def test_the_interval_covers_and_widens_with_the_seeds() -> None:
+def test_the_interval_widens_with_the_seeds() -> None:
     rng = np.random.default_rng(0)
-    covered = sum(
-        low <= 0.8 <= high for _, low, high in (interval(rng.random((1, 200)) < 0.8, 400, i) for i in range(100))
-    )
-    assert 86 <= covered <= 100
     steady = np.tile(rng.random(500) < 0.8, (4, 1))
     unsteady = rng.random((4, 500)) < np.array([0.6, 0.7, 0.9, 1.0])[:, None]
     widths = [high - low for _, low, high in (interval(steady), interval(unsteady))]
@@ -373,5 +369,5 @@ def test_one_kept_row_comes_out_again(reviews, tokenizer) -> None:
     again = evaluate(
         model, tokenizer, reviews["test_text"][:400], reviews["test_label"][:400], max_tokens=RESULTS["max_tokens"]
     ).accuracy
-    _, low, high = interval(right(wanted)[None, :400])
+    _, low, high = proportion_interval(int(right(wanted)[:400].sum()), 400)
     assert low <= again <= high

@@ -37,6 +37,7 @@ from llmsafety_lab.named_entities.spans import (
 )
 from llmsafety_lab.sources import packages
 from llmsafety_lab.sources.cache import UnreachableError
+from llmsafety_lab.statistics import ratio_interval
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
 some_tags = st.lists(st.sampled_from(TAGS), min_size=1, max_size=9)
@@ -126,6 +127,20 @@ def test_the_interval_covers_what_it_should():
         low, high = bootstrap_interval(np.stack([row, np.ones_like(row), np.ones_like(row)], 1), draws=300)
         held += low <= 0.6 <= high
     assert 0.90 <= held / 200 <= 0.99
+
+
+def test_the_interval_of_ten_sentences_covers_less_than_it_says_and_that_of_the_ratio_what_it_says():
+    rng, covered = np.random.default_rng(0), np.zeros(2)
+    for i in range(300):
+        expected = 1 + rng.poisson(2, 10)
+        correct = rng.binomial(expected, 0.6)
+        predicted = correct + rng.poisson(0.8, 10)
+        ends = (
+            bootstrap_interval(np.stack([correct, predicted, expected], 1), draws=200, seed=i),
+            ratio_interval(2 * correct, predicted + expected)[1:],
+        )
+        covered += [low <= 3.6 / 5.6 <= high for low, high in ends]
+    assert covered[0] / 300 < 0.925 < covered[1] / 300
 
 
 def test_the_interval_is_that_of_scipy():

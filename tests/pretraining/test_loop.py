@@ -13,7 +13,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, get_linear_schedule_with_warmup
 
 from llmsafety_lab import data
-from llmsafety_lab.pretraining.loop import warm_cosine, warm_linear
+from llmsafety_lab.pretraining.loop import decaying, warm_cosine, warm_linear
 from llmsafety_lab.pretraining.muon import Muon, orthogonalise
 from llmsafety_lab.pretraining.objectives import character_ids, token_losses
 from llmsafety_lab.pretraining.small_lm import FAST, USUAL, Recipe, SmallLM, train
@@ -72,6 +72,23 @@ def test_a_stack_of_matrices_moves_as_its_matrices_do() -> None:
     assert torch.equal(idle.detach(), torch.ones(8, 8))
 
 
+def test_muon_multiplies_in_the_format_that_the_device_is_fast_at(monkeypatch) -> None:
+    used = []
+
+    def spied(matrices: torch.Tensor) -> torch.Tensor:
+        used.append(matrices.dtype)
+        return orthogonalise(matrices)
+
+    monkeypatch.setattr("llmsafety_lab.pretraining.muon.orthogonalise", spied)
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr("llmsafety_lab.runtime.product_dtype", lambda device, dtype=dtype: dtype)
+        weight = torch.nn.Parameter(torch.ones(4, 6))
+        weight.grad = torch.randn(4, 6)
+        Muon([weight]).step()
+        assert weight.dtype == torch.float32
+    assert used == [torch.float32, torch.bfloat16]
+
+
 def test_muon_takes_no_vectors() -> None:
     with pytest.raises(ValueError, match="AdamW"):
         Muon([torch.nn.Parameter(torch.ones(4))])
@@ -93,6 +110,19 @@ def test_the_cosine_falls_from_all_to_its_floor() -> None:
     assert values[0] == pytest.approx(0.1) and values[9] == values[10] == 1
     assert values[55] == pytest.approx(0.55) and values[100] == pytest.approx(0.1)
     assert all(a > b for a, b in pairwise(values[10:]))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 40])
+def test_fine_tuning_climbs_for_a_tenth_and_falls_to_nothing(steps: int) -> None:
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=2.0)
+    schedule, rates = decaying(optimiser, steps), []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    warm = max(1, steps // 10)
+    wanted = [2 * min((i + 1) / warm, (steps - i) / max(1, steps - warm)) for i in range(steps)]
+    assert rates == pytest.approx(wanted) and max(rates) == 2 and schedule.get_last_lr() == [0]
 
 
 @pytest.mark.parametrize("schedule", [warm_linear, warm_cosine])

@@ -170,7 +170,6 @@ def test_the_worst_is_in_the_budget_and_worse_than_noise(norm: float) -> None:
     points = (torch.zeros_like(delta), start, delta)
     losses = [plain_loss(batch.model, batch.embeddings + point, batch.labels) for point in points]
     assert losses[2] > max(losses[:2]) + 0.05
-    torch.testing.assert_close(ascend(lambda d: d.sum((1, 2)), start, eps, norm, 0, batch.mask, 1.0), start)
 
 
 def test_the_adversarial_gradient_is_danskins() -> None:
