@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from llmsafety_lab.checking.answer import Called
+
+_AFTER_THE_NOUN = (
+    "after|at|before|by|compared|for|from|in|of|on|that|to|under|when|where|which|with|without|you|your|returns"
+)
 
 
 class Failed(Exception):
@@ -47,9 +55,78 @@ def expect(condition: bool, message: str, *, expected: Any = None, got: Any = No
         raise Failed(message, expected=expected, got=got, hint=hint)
 
 
+def kind_of(value: Any) -> str:
+    """Return what came in place of what was asked for, in words."""
+    return "None: is there a return statement?" if value is None else f"a {type(value).__name__}"
+
+
+def are(what: str) -> str:
+    """Return "are" where the thing that is spoken of is a plural ("The weights after the step"), else "is"."""
+    head = re.split(rf",| (?:{_AFTER_THE_NOUN}) ", f"{what} ", maxsplit=1)[0].split()
+    plural = head[-1].endswith("s") and not head[-1].endswith(("ss", "us", "is", "as", "'s"))
+    return "are" if "and" in head or plural else "is"
+
+
 def expect_equal(got: Any, expected: Any, what: str, *, hint: str = "") -> None:
     """Fail unless two plain values (numbers, strings, lists, dicts) are equal."""
-    expect(got == expected, f"{what} is wrong.", expected=expected, got=got, hint=hint)
+    expect(got == expected, f"{what} {are(what)} wrong.", expected=expected, got=got, hint=hint)
+
+
+def expect_number(got: Any, what: str, *, hint: str = "") -> float:
+    """Fail unless ``got`` is one finite number, plain or in a tensor or array of one element; return it."""
+    import numpy as np
+    import torch
+
+    if (isinstance(got, torch.Tensor) and got.numel() == 1) or (
+        isinstance(got, np.ndarray | np.generic) and got.size == 1
+    ):
+        got = got.item()
+    if type(got) not in (int, float) or not math.isfinite(got):
+        came = got if type(got) in (int, float) else kind_of(got)
+        raise Failed(f"{what} {are(what)} not a finite number.", expected="one finite number", got=came, hint=hint)
+    return float(got)
+
+
+def expect_list(got: Any, what: str, *, length: int | None = None, expected: Any = None, hint: str = "") -> list[Any]:
+    """Fail unless ``got`` is a list or a tuple, of this length where one is given; return it as a list.
+
+    Parameters
+    ----------
+    expected
+        What was asked for, in words: "(logits, gradient)".
+    """
+    asked = expected or (f"a list of {length}" if length is not None else "a list")
+    if not isinstance(got, list | tuple):
+        raise Failed(f"{what} {are(what)} not a list or a tuple.", expected=asked, got=kind_of(got), hint=hint)
+    if length is not None and len(got) != length:
+        came = f"{len(got)} value{'s' * (len(got) != 1)}"
+        raise Failed(f"{what} {are(what)} not of length {length}.", expected=asked, got=came, hint=hint)
+    return list(got)
+
+
+def expect_pair(got: Any, what: str, *, expected: str = "two values", hint: str = "") -> tuple[Any, Any]:
+    """Fail unless ``got`` is a list or tuple of two; return the two."""
+    if not isinstance(got, list | tuple) or len(got) != 2:
+        came = f"{len(got)} values" if isinstance(got, list | tuple) else kind_of(got)
+        raise Failed(f"{what} {are(what)} not a pair.", expected=expected, got=came, hint=hint)
+    return got[0], got[1]
+
+
+def expect_unchanged(called: Called, *places: int | str, message: str = "", hint: str = "") -> None:
+    """Fail if the call changed one of these arguments in place; without places, if it changed any.
+
+    Parameters
+    ----------
+    called
+        What `Answer.trace` returned.
+    places
+        Places of arguments, names of keyword arguments, or ``"self"``.
+    message
+        What is said then, if the usual words do not do.
+    """
+    changed = [place for place in called.changed if not places or place in places]
+    words = message or "You changed an argument in place: whoever called you still needs it. Make a new tensor."
+    expect(not changed, words, hint=hint)
 
 
 def expect_tensor(got: Any, shape: Sequence[int], what: str, *, hint: str = "") -> Tensor:
@@ -57,10 +134,13 @@ def expect_tensor(got: Any, shape: Sequence[int], what: str, *, hint: str = "") 
     import torch
 
     if not isinstance(got, torch.Tensor):
-        kind = f"a {type(got).__name__}" if got is not None else "None: is there a return statement?"
-        raise Failed(f"{what} is not a tensor.", expected=f"a tensor of shape {tuple(shape)}", got=kind, hint=hint)
+        asked = f"a tensor of shape {tuple(shape)}"
+        raise Failed(f"{what} {are(what)} not a tensor.", expected=asked, got=kind_of(got), hint=hint)
     if tuple(got.shape) != tuple(shape):
-        raise Failed(f"{what} has the wrong shape.", expected=str(tuple(shape)), got=str(tuple(got.shape)), hint=hint)
+        have = "have" if are(what) == "are" else "has"
+        raise Failed(
+            f"{what} {have} the wrong shape.", expected=str(tuple(shape)), got=str(tuple(got.shape)), hint=hint
+        )
     return got.to(torch.float64)
 
 
@@ -94,8 +174,36 @@ def expect_close(
             break
     if bool(got.isnan().any()) and not bool(expected.isnan().any()):
         place = tuple(got.isnan().nonzero()[0].tolist())
-        raise Failed(f"{what} holds NaN, first at {place}.", expected=expected[place], got=got[place], hint=hint)
+        hold = "hold" if are(what) == "are" else "holds"
+        first = f", first at {place}" if place else ""
+        raise Failed(f"{what} {hold} NaN{first}.", expected=expected[place], got=got[place], hint=hint)
     gap = (got - expected).abs()
     place = tuple(torch.unravel_index(gap.nan_to_num(posinf=float("inf")).argmax(), gap.shape))
     place = tuple(int(i) for i in place)
-    raise Failed(f"{what} is wrong, most at {place}.", expected=expected[place], got=got[place], hint=hint)
+    most = f", most at {place}" if place else ""
+    raise Failed(f"{what} {are(what)} wrong{most}.", expected=expected[place], got=got[place], hint=hint)
+
+
+def expect_gradient(
+    got: Any,
+    expected: Tensor,
+    what: str,
+    *,
+    tolerance: float = 1e-6,
+    mistakes: Mapping[str, Tensor] | None = None,
+    hint: str = "",
+) -> None:
+    """Fail unless a gradient that `Answer.trace` found agrees with the expected one.
+
+    Parameters
+    ----------
+    what
+        What the gradient belongs to: "the weight A".
+    mistakes
+        As for `expect_close`.
+    """
+    cut = hint or "Is there a detach(), an item() or a no_grad() on its way?"
+    expect(got is not None, f"No gradient reaches {what}, so training would not change it.", hint=cut)
+    if bool(expected.any()) and not bool(expect_tensor(got, expected.shape, f"The gradient by {what}").any()):
+        raise Failed(f"The gradient by {what} is 0, so training would not change it.", hint=cut)
+    expect_close(got, expected, f"The gradient by {what}", tolerance=tolerance, mistakes=mistakes, hint=hint)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import copy
 import json
 import linecache
 import socket
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from llmsafety_lab.checking import forbidden
-from llmsafety_lab.checking.handles import SmallModel, warm
+from llmsafety_lab.checking.handles import Handle, warm
+from llmsafety_lab.checking.trace import traced
 from llmsafety_lab.checking.wire import NotPlain, dumps, loads
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -64,14 +64,15 @@ class Session:
         self.namespace = namespace
         self.definitions: list[tuple[str, ast.Module]] = []
         self.objects: dict[int, Any] = {}
-        self.changed: list[int] = []
         self.dropped: set[str] = set()
 
     def handle(self, data: bytes) -> bytes:
         """Carry out one request; a student's error is part of the answer, never raised."""
         request = loads(data)
         try:
-            result = getattr(self, "_" + request.pop("do"))(**request)
+            do = request.pop("do")
+            result = getattr(self, "_" + do)(**request)
+            result = result if do == "call" else {"ok": result}
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -80,7 +81,7 @@ class Session:
                 described["where"] += f" ({GRADED}, so not what defines {error.name})"
             return dumps({"error": described})
         try:
-            return dumps({"ok": result, "changed": self.changed, "traced": _traced(result)})
+            return dumps(result)
         except NotPlain as error:
             text = f"{request.get('name')} returned {error}; it has to return tensors, numbers, strings, lists or dicts"
             return dumps({"error": {"text": text, "where": ""}})
@@ -125,21 +126,35 @@ class Session:
         return callable(self.namespace.get(name))
 
     def _call(
-        self, name: str, args: list[Any], kwargs: dict[str, Any], keep: bool, object: int | None, gradients: bool
-    ) -> Any:
+        self,
+        name: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        keep: bool = False,
+        object: int | None = None,
+        gradients: bool = True,
+        trace: bool = False,
+        by: list[int | str] | None = None,
+        along: Any = None,
+    ) -> dict[str, Any]:
         import torch
 
         target = self.namespace[name] if object is None else getattr(self.objects[object], name)
-        before = list(map(_plain, args))
+        args, kwargs = list(map(_built, args)), {key: _built(value) for key, value in kwargs.items()}
+        told: dict[str, Any] = {}
         with torch.set_grad_enabled(gradients):
-            result = target(*map(_built, args), **{key: _built(value) for key, value in kwargs.items()})
-        self.changed = [place for place, value in enumerate(args) if _plain(value) != before[place]]
+            if trace:
+                given: dict[int | str, Any] = dict(enumerate(args))
+                given |= kwargs | ({} if object is None else {"self": self.objects[object]})
+                result, told = traced(lambda: target(*args, **kwargs), given, by or [], along)
+            else:
+                result = target(*args, **kwargs)
         if object is not None and result is self.objects[object]:
-            return None
-        if not keep:
-            return result
-        self.objects[len(self.objects)] = result
-        return len(self.objects) - 1
+            result = None
+        if keep:
+            self.objects[len(self.objects)] = result
+            result = len(self.objects) - 1
+        return {"ok": result, "told": told}
 
     def _assign(self, object: int, state: dict[str, Any]) -> None:
         import torch
@@ -153,22 +168,8 @@ class Session:
             raise ValueError(f"the weights {sorted(state)} do not fit: {error}") from None
 
 
-def _plain(value: Any) -> bytes:
-    """Return a value as it travels, or nothing where a student has put into it what does not travel."""
-    try:
-        return dumps(value)
-    except NotPlain:
-        return b""
-
-
-def _traced(result: Any) -> bool:
-    """Say whether a gradient flows through a result: a tensor, or the first of several."""
-    first = result[0] if isinstance(result, list | tuple) and result else result
-    return getattr(first, "requires_grad", False) is True
-
-
 def _built(value: Any) -> Any:
-    return copy.deepcopy(value.build()) if type(value) is SmallModel else value
+    return value.build() if isinstance(value, Handle) else value
 
 
 def definitions(tree: ast.Module) -> ast.Module:

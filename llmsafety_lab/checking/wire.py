@@ -1,7 +1,7 @@
 """Plain data between a check and a student's code: JSON, never pickle.
 
-Numbers, strings, bytes, ``None``, lists, tuples, dicts, NumPy arrays and torch tensors pass. So does a `SmallModel`, as
-the recipe from which both sides build the same one. Anything else is refused, so nothing that a student's code returns
+Numbers, strings, bytes, ``None``, lists, tuples, dicts, NumPy arrays and torch tensors pass. So does a `Handle`, the
+recipe from which both sides build the same model. Anything else is refused, so nothing that a student's code returns
 can bring behaviour of its own into the grader.
 """
 
@@ -12,7 +12,7 @@ import json
 import math
 from typing import Any
 
-from llmsafety_lab.checking.handles import SmallModel
+from llmsafety_lab.checking.handles import Handle
 
 LIMIT = 16 * 2**20
 """The longest message, in bytes."""
@@ -70,8 +70,8 @@ def _pack(value: Any) -> Any:
         if len(value) > MOST_KEYS:
             raise NotPlain(f"a dict of {len(value)} keys, more than the {MOST_KEYS} that may pass")
         return {"dict": [[_pack(key), _pack(item)] for key, item in value.items()]}
-    if kind is SmallModel:
-        return {"model": value.recipe()}
+    if Handle.KINDS.get(kind.__name__) is kind:
+        return {"model": [kind.__name__, _pack(value.recipe())]}
     return _pack_array(value)
 
 
@@ -111,7 +111,8 @@ def _unpack(value: Any) -> Any:
             raise ValueError("a dict's size")
         return {_unpack(key): _unpack(item) for key, item in body}
     if tag == "model":
-        return SmallModel(**{str(key): item for key, item in body.items()})
+        name, recipe = body
+        return Handle.KINDS[name](**_unpack(recipe))
     if tag in ("tensor", "array"):
         return _unpack_array(tag, *body)
     raise ValueError(tag)

@@ -89,12 +89,10 @@ def test_the_check_learns_what_an_answer_changes_and_whether_a_gradient_flows() 
     namespace = {"f": f, "g": g}
     first, second = (Answer(name, Session(namespace).handle) for name in ("f", "g"))
     arguments = torch.ones(2), torch.ones(2), [0]
-    first(*arguments)
-    assert first.changed == [2] and first.traced
-    second(*arguments)
-    assert second.changed == [0] and not second.traced
-    first.without_gradients(*arguments)
-    assert not first.traced
+    called = first.trace(*arguments)
+    assert called.changed == [2] and called.flags == [1] and called.traced
+    called = second.trace(*arguments)
+    assert called.changed == [0] and not called.traced and called.seconds > 0
     assert torch.equal(arguments[0], torch.ones(2)) and arguments[2] == [0]
 
 

@@ -10,7 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsafety_lab.checking.handles import SmallModel
+from llmsafety_lab.checking.handles import (
+    Handle,
+    LinearMap,
+    SmallModel,
+    TokenClassifier,
+    TokenEncoder,
+    VectorClassifier,
+)
 from llmsafety_lab.checking.wire import LIMIT, NotPlain, dumps, loads
 
 plain = st.recursive(
@@ -92,7 +99,9 @@ def test_what_is_too_long_or_too_deep_is_refused() -> None:
         b'{"tensor": ["bool", [1], "/w=="]}',
         b'{"tensor": ["float64", [true], "AAAAAAAAAAA="]}',
         b'{"dict": [[[], 1]]}',
-        b'{"model": {"seed": 1, "other": 2}}',
+        b'{"model": ["SmallModel", {"dict": [["seed", 1], ["other", 2]]}]}',
+        b'{"model": ["Session", {"dict": []}]}',
+        b'{"model": {"seed": 1}}',
         b'{"model": 7}',
         b'{"tensor": 7}',
         json.dumps({"tensor": ["float64", [1] * 17, "AAAAAAAAAAA="]}).encode(),
@@ -116,3 +125,51 @@ def test_a_recipe_builds_the_same_model_on_both_sides_and_no_giant() -> None:
     assert not torch.equal(one(ids).logits, SmallModel(seed=6).build()(ids).logits)
     with pytest.raises(ValueError, match="cannot be built"):
         SmallModel(seed=0, width=10**9).build()
+
+
+IDS, MASK = torch.tensor([[3, 7, 1], [2, 2, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]])
+VECTORS = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "shape"),
+    [
+        (VectorClassifier, (VECTORS, MASK), (2, 3)),
+        (VectorClassifier, (VECTORS,), (2, 3)),
+        (TokenEncoder, (IDS, MASK), (2, 3, 4)),
+        (TokenClassifier, (IDS, MASK), (2, 3)),
+        (LinearMap, (VECTORS,), (2, 3, 3)),
+    ],
+)
+def test_every_kind_of_network_is_the_same_on_both_sides(kind, inputs, shape) -> None:
+    before = torch.get_rng_state()
+    one, other, third = kind(seed=5).build(), loads(dumps(kind(seed=5))).build(), kind(seed=6).build()
+    assert torch.equal(torch.get_rng_state(), before), "a recipe draws from its own generator"
+    assert one(*inputs).shape == shape and torch.equal(one(*inputs), other(*inputs))
+    assert not torch.equal(one(*inputs), third(*inputs)) and not one.training
+    assert all(weight.requires_grad and weight.grad is None for weight in one.parameters())
+
+
+@pytest.mark.parametrize("kind", [TokenEncoder, TokenClassifier])
+def test_what_stands_in_the_padding_does_not_matter(kind) -> None:
+    model, other = kind().build(), IDS.clone()
+    other[MASK == 0] = 9
+    kept = slice(None) if kind is TokenClassifier else MASK.bool()
+    assert torch.equal(model(IDS, MASK)[kept], model(other, MASK)[kept])
+
+
+def test_a_check_may_prescribe_weights_gradients_and_the_mode() -> None:
+    weight, left = torch.ones(6, 4).double(), torch.full((3, 6), 2.0).double()
+    recipe = VectorClassifier(weights={"first.weight": weight}, gradients={"second.weight": left}, training=True)
+    model = loads(dumps(recipe)).build()
+    assert torch.equal(model.first.weight, weight) and torch.equal(model.second.weight.grad, left)
+    assert model.training and model.first.weight.grad is None
+    assert not torch.allclose(model(VECTORS), model.eval()(VECTORS))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Handle.KINDS.values() if kind.__name__ != "Network"])
+def test_no_kind_builds_a_giant(kind) -> None:
+    size = next(name for name in kind.__dataclass_fields__ if name in ("width", "inputs"))
+    for wrong in (10**9, 0, "4"):
+        with pytest.raises(ValueError, match="cannot be built"):
+            kind(seed=0, **{size: wrong}).build()

@@ -11,7 +11,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor, expect_unchanged
 from llmsafety_lab.checks.adversarial_attacks.geometry import (
     NORMS,
     by_embeddings,
@@ -114,12 +114,13 @@ def check_fgsm(answer: Answer, dice: Dice) -> None:
             "This is the step under the other norm.": eps * unit(gradient, 2 if norm == math.inf else math.inf),
             "This has length 1: multiply by eps.": unit(gradient, norm),
         }
-        got = expect_tensor(answer(model, x, labels, eps, norm, mask), x.shape, f"The perturbation {when}")
+        called = answer.trace(model, x, labels, eps, norm, mask)
+        got = expect_tensor(called.value, x.shape, f"The perturbation {when}")
         returned = torch.allclose(got, x + exact)
         expect(returned or not got[~mask].any() or bool(got.isnan().any()), f"{PADDING} {when}.")
         hint = "0 / 0 is NaN: where a token or an example has no gradient, its step is 0."
         expect_close(got, exact, f"The perturbation {when}", mistakes=mistakes, hint=hint if got.isnan().any() else "")
-        expect(1 not in answer.changed, IN_PLACE)
+        expect_unchanged(called, 1, message=IN_PLACE)
     got = answer(model, x, labels, eps, 2, torch.zeros_like(mask))
     hint = "Nothing may be changed here, the masked gradient is 0, and 0 / 0 is NaN."
     expect_close(got, torch.zeros_like(x), "The perturbation where the mask is False everywhere", hint=hint)

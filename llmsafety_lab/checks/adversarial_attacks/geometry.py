@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_unchanged
 
 NORMS = ((math.inf, "under infinity"), (2, "under 2"))
 
@@ -102,14 +102,15 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
     expect_close(gradient, exact, "The gradient", mistakes=mistakes, hint="One gradient for each number of embeddings.")
 
     model["training"] = True
-    _, gradient = _pair(answer(model, x, labels))
+    called = answer.trace(model, x, labels)
+    _, gradient = _pair(called.value)
     hint = (
         "The model came in train mode, as it does in the middle of a training loop, and its dropout was at work. "
         "Hold it in evaluation mode while you compute: with evaluating(model)."
     )
     expect_close(gradient, exact, "The gradient of a model that was left in train mode", mistakes=mistakes, hint=hint)
-    expect(0 not in answer.changed, "You left the model in evaluation mode: put it back, as evaluating(model) does.")
-    expect(1 not in answer.changed, "You changed the embeddings in place: leave them as they are.")
+    expect(0 not in called.changed, "You left the model in evaluation mode: put it back, as evaluating(model) does.")
+    expect(1 not in called.changed, "You changed the embeddings in place: leave them as they are.")
     try:
         _, gradient = _pair(answer.without_gradients(model, x, labels))
     except Failed as failed:
@@ -186,14 +187,15 @@ def check_project(answer: Answer, dice: Dice) -> None:
             "You divided by the largest coordinate: under infinity the nearest point is found coordinate by "
             "coordinate, with clamp.": shrunk(delta, delta.abs().amax((1, 2), keepdim=True), eps),
         }
-        got = answer(delta, eps, norm)
+        called = answer.trace(delta, eps, norm)
+        got = called.value
         inside = isinstance(got, Tensor) and got.shape == delta.shape and bool((got[0] != delta[0]).any())
         fitting = {words: value for words, value in mistakes.items() if not value.isnan().any()}
         hint = "Perturbations that were inside of the budget have to stay as they are." if inside else ""
         if isinstance(got, Tensor) and bool(got.isnan().any()):
             hint = "A perturbation of zeros has length 0; 0 / 0 and 0 * inf are NaN."
         expect_close(got, exact, f"The projection {when}", mistakes=fitting, hint=hint)
-        expect(not answer.changed, "You changed the argument in place: return a new tensor.")
+        expect_unchanged(called, message="You changed the argument in place: return a new tensor.")
     got = answer(delta, 0.0, 2)
     hint = "With a budget of 0 everything becomes 0. Mind 0 / 0, which is NaN."
     expect_close(got, torch.zeros_like(delta), "The projection with a budget of 0", hint=hint)

@@ -11,7 +11,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor, expect_unchanged
 from llmsafety_lab.checks.adversarial_attacks.attacks import IN_PLACE, PADDING, draw, into, unit
 from llmsafety_lab.checks.adversarial_attacks.geometry import NORMS, by_embeddings, guesses, logits, sizes
 
@@ -163,7 +163,8 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
     for norm, when in NORMS:
         (model, x, labels, eps, _, steps, step, mask), exact, slips = _telling(dice, norm)
         asked = {"norm": norm, "steps": steps, "restarts": 1, "step": step, "mask": mask}
-        got = expect_tensor(answer(model, x, labels, eps, **asked), x.shape, f"The perturbation {when}")
+        called = answer.trace(model, x, labels, eps, **asked)
+        got = expect_tensor(called.value, x.shape, f"The perturbation {when}")
         expect(not torch.allclose(got, x + exact), "You return the perturbed embeddings: return delta alone.")
         expect(not got[~mask].any(), f"{PADDING} {when}.")
         largest = float(sizes(got, norm).max())
@@ -175,7 +176,7 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
             hint="Project after every step.",
         )
         expect_close(got, exact, f"The perturbation of one run {when}", mistakes=slips)
-        expect(1 not in answer.changed, IN_PLACE)
+        expect_unchanged(called, 1, message=IN_PLACE)
         hint = "Hold the model in evaluation mode where you look at margins, too: with evaluating(model)."
         for _ in range(4):
             got = answer(model | {"training": True}, x, labels, eps, **asked)

@@ -198,9 +198,9 @@ def check_cache(answer: Answer, dice: Dice) -> None:
     with _one_thread():
         for attempt in range(8):
             ids = dice.integers(0, vocabulary - 1, dice.integer(390, 410))
-            reply = answer(wide, ids, steps)
-            cached = min(cached, answer.seconds)
-            _expect_greedy(model, ids, steps, reply)
+            called = answer.trace(wide, ids, steps)
+            cached = min(cached, called.seconds)
+            _expect_greedy(model, ids, steps, called.value)
             recomputed = min(recomputed, _recomputing(model, ids, steps))
             if cached < _SHARE * recomputed:
                 return

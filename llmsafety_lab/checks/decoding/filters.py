@@ -7,22 +7,19 @@ import math
 import torch
 from torch import Tensor
 
-from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import expect_close, expect_tensor, expect_unchanged
 
 
 def _winners(logits: Tensor, best: Tensor, others: float) -> Tensor:
     return torch.full_like(logits, others).scatter(-1, best, logits.gather(-1, best))
 
 
-def _expect_unchanged(answer: Answer) -> None:
-    expect(
-        not answer.changed,
-        "Your answer changes its arguments.",
-        hint="Leave the logits as they are and return new ones: whoever gave them may need them again.",
-    )
+def _expect_unchanged(called: Called) -> None:
+    hint = "Leave the logits as they are and return new ones: whoever gave them may need them again."
+    expect_unchanged(called, message="Your answer changes its arguments.", hint=hint)
 
 
 @exercise(
@@ -56,7 +53,8 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
     tau = 0.3 + 0.4 * float(dice.uniform(1))
     hint = "Divide the logits, each by the same temperature, and return logits."
     for value, when in ((tau, f"temperature {tau:.2f}"), (3 * tau + 1, f"temperature {3 * tau + 1:.2f}")):
-        got = expect_tensor(answer(logits, value), logits.shape, f"The answer at {when}", hint=hint)
+        called = answer.trace(logits, value)
+        got = expect_tensor(called.value, logits.shape, f"The answer at {when}", hint=hint)
         mistakes = {
             "You multiplied: a low temperature then flattens the distribution.": (logits * value).softmax(-1),
             "You divided the probabilities. Divide the logits; the softmax comes after all filters.": (
@@ -67,12 +65,13 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         expect_close(
             got.softmax(-1), (logits / value).softmax(-1), f"The softmax at {when}", mistakes=mistakes, hint=hint
         )
-        _expect_unchanged(answer)
+        _expect_unchanged(called)
     while torch.equal(logits.mean(0).argmax().expand(batch), logits.argmax(-1)):
         logits = 2 * dice.normal(batch, vocabulary)
     best = logits.argmax(-1, keepdim=True)
     together = logits.mean(0, keepdim=True).argmax(-1, keepdim=True).expand(batch, 1)
-    got = expect_tensor(answer(logits, 0), logits.shape, "The answer at temperature 0")
+    called = answer.trace(logits, 0)
+    got = expect_tensor(called.value, logits.shape, "The answer at temperature 0")
     mistakes = {
         "Your answer divides by zero. Temperature 0 is a case of its own: only the largest logit is left.": (
             logits / 0.0
@@ -85,7 +84,7 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         hint += " That is -math.inf: with any other number a token that is forbidden keeps a chance."
     exact = _winners(logits, best, -math.inf)
     expect_close(got, exact, "The answer at temperature 0", mistakes=mistakes, hint=hint)
-    _expect_unchanged(answer)
+    _expect_unchanged(called)
     many = 2 * dice.normal(2, 3, vocabulary)
     exact = _winners(many, many.argmax(-1, keepdim=True), -math.inf)
     for value, right in ((tau, many / tau), (0, exact)):
@@ -295,7 +294,8 @@ def check_repetition(answer: Answer, dice: Dice) -> None:
     }
     hint = "For each token in the text: a positive logit is divided by the penalty, a negative one multiplied by it."
     exact = torch.where(seen, pulled, logits)
-    expect_close(answer(logits, ids, penalty), exact, "The answer", mistakes=mistakes, hint=hint)
-    _expect_unchanged(answer)
+    called = answer.trace(logits, ids, penalty)
+    expect_close(called.value, exact, "The answer", mistakes=mistakes, hint=hint)
+    _expect_unchanged(called)
     expect_close(answer(logits[1:], ids[1:], penalty), exact[1:], "The answer for a batch of one text", hint=hint)
     expect_close(answer(logits, ids, 1.0), logits, "The answer for a penalty of 1, which changes nothing", hint=hint)

@@ -48,7 +48,8 @@ def check_predict(answer: Answer, dice: Dice) -> None:
     head = answer.new(width, classes, 0.5)
     head.load({"linear.weight": weight, "linear.bias": bias})
     logits = vectors.double() @ weight.double().T + bias.double()
-    first = head.predict(vectors, batch_size)
+    called = head.trace("predict", vectors, batch_size)
+    first = called.value
     if isinstance(first, torch.Tensor) and first.ndim == 2 and first.shape[0] != texts:
         raise Failed(
             "There is not one row for every text.",
@@ -56,7 +57,6 @@ def check_predict(answer: Answer, dice: Dice) -> None:
             got=list(first.shape),
             hint="The last batch may be smaller than the others; it counts.",
         )
-    traced = answer.traced
     second = head.predict(vectors, batch_size)
     first = expect_tensor(first, (texts, classes), "The table of probabilities")
     second = expect_tensor(second, (texts, classes), "The table of probabilities")
@@ -80,7 +80,7 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         hint="The probabilities are the softmax of what forward gives, with dropout off.",
     )
     expect(
-        not traced,
+        not called.traced,
         "A gradient flows through the probabilities.",
         hint="Compute them without gradients: torch.no_grad().",
     )
@@ -99,7 +99,7 @@ def check_predict(answer: Answer, dice: Dice) -> None:
             hint=hint,
         )
         expect(
-            answer.traced,
+            head.trace("__call__", vectors).traced,
             "After predict no gradient flows through forward, so the training cannot go on.",
             hint="Switch gradients off for the computation alone, by torch.no_grad(), and not for the weights.",
         )

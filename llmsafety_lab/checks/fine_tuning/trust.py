@@ -148,8 +148,8 @@ def check_ece(answer: Answer, dice: Dice) -> None:
         hint="Each bin holds its upper end: 0.5 belongs to the second of four.",
     )
     if answer.ask("has", name="reliability"):
-        call = {"args": [edges, [0, 1], 4], "kwargs": {}, "keep": False, "object": None, "gradients": True}
-        rows = matrix(answer.ask("call", name="reliability", **call), (2, 3), "What reliability returns")
+        rows = answer.ask("call", name="reliability", args=[edges, [0, 1], 4], kwargs={})
+        rows = matrix(rows, (2, 3), "What reliability returns")
         expect_close(
             rows,
             torch.tensor([[1, 0.5, 1], [1, 0.625, 0]], dtype=torch.float64),

@@ -11,7 +11,7 @@ from torch.nn.functional import gelu
 from llmsafety_lab.checking.answer import Answer, Instance
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_unchanged
 
 
 @exercise(
@@ -50,11 +50,10 @@ def check_merge(answer: Answer, dice: Dice) -> None:
             ),
         }
         hint = "W + alpha / rank * B A, where A has `rank` rows."
-        got = answer(weight, A, B, alpha)
-        expect_close(got, weight + alpha / rank * update, "The weight", mistakes=mistakes, hint=hint)
-        expect(
-            not answer.changed, "You changed an argument in place, and the frozen weight is lost: make a new tensor."
-        )
+        called = answer.trace(weight, A, B, alpha)
+        expect_close(called.value, weight + alpha / rank * update, "The weight", mistakes=mistakes, hint=hint)
+        lost = "You changed an argument in place, and the frozen weight is lost: make a new tensor."
+        expect_unchanged(called, message=lost)
 
 
 _CUT_OFF = "Is there a detach(), a no_grad() or a requires_grad_(False)? Only what is frozen is cut off."
@@ -146,8 +145,9 @@ def check_lora(answer: Answer, dice: Dice) -> None:
     hint = "B has to start at zero and A at random, so that training starts from the model as it was."
     expect(not B.any(), "B does not start at zero.", hint=hint)
     mistakes = {"The output of the base is missing: the layer adds to it.": torch.zeros_like(base)}
-    expect_close(layer(x), base, "The output of a new layer", hint=hint, mistakes=mistakes)
-    expect(answer.traced, "No gradient flows through the change, so nothing would be trained.", hint=_CUT_OFF)
+    called = layer.trace("__call__", x)
+    expect_close(called.value, base, "The output of a new layer", hint=hint, mistakes=mistakes)
+    expect(called.traced, "No gradient flows through the change, so nothing would be trained.", hint=_CUT_OFF)
     start = answer.new(dice.normal(4, 100), None, 50, alpha).get_parameter("A").std() * math.sqrt(100)
     expect(float(start) > 1e-6, "A does not start at random: it has to be drawn at random, each number by itself.")
     expect(
@@ -219,14 +219,15 @@ def check_adapter(answer: Answer, dice: Dice) -> None:
         "up.bias": (width,),
     }
     state = {name: dice.normal(*shape) for name, shape in names.items()}
+    called = adapter.trace("__call__", x.float())
     expect_close(
-        adapter(x.float()),
+        called.value,
         x,
         "The output of a new adapter",
         mistakes={"There is no way past the bottleneck: add x to what the narrow network makes.": torch.zeros_like(x)},
         hint="A new adapter changes nothing: the weight and the bias of `up` each starts at zero.",
     )
-    expect(answer.traced, "No gradient flows through the detour, so nothing would be trained.", hint=_CUT_OFF)
+    expect(called.traced, "No gradient flows through the detour, so nothing would be trained.", hint=_CUT_OFF)
     down = adapter.get_parameter("down.weight")
     expect(
         bool(down.any()),

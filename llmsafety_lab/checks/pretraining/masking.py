@@ -81,8 +81,8 @@ def check_mask(answer: Answer, dice: Dice) -> None:
     mask, special = vocabulary + dice.integer(1, 9), dice.integer(3, 18) + torch.arange(3)
     ids = dice.integers(0, vocabulary - 1, 60, 150)
     seed = dice.integer(0, 10**6)
-    inputs, labels = _both(answer(ids, special, mask, vocabulary, seed), ids)
-    changed = answer.changed
+    called = answer.trace(ids, special, mask, vocabulary, seed)
+    inputs, labels = _both(called.value, ids)
     chosen = _chosen(ids, inputs, labels, special, 0.15)
     expect(
         float(chosen.any(0).double().mean()) > 0.5,
@@ -92,7 +92,7 @@ def check_mask(answer: Answer, dice: Dice) -> None:
         hint="Draw random numbers of the shape of ids, not one row for all.",
     )
     _rates(ids, inputs, chosen, special, mask, vocabulary, 0.15)
-    expect(not changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
+    expect(not called.changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
     again, other = (_both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
     expect(
         bool((again[0] == inputs).all() and (again[1] == labels).all()),

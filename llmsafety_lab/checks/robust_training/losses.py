@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
@@ -80,10 +80,10 @@ _SLIPS = {
 }
 
 
-def reach(answer: Answer) -> None:
+def reach(called: Called) -> None:
     """Fail unless a gradient flows through the loss that the answer has just returned."""
     hint = "Is there a detach() or a no_grad()? Only the perturbation is cut off."
-    expect(answer.traced, "No gradient flows through the loss, so `backward()` reaches no weight.", hint=hint)
+    expect(called.traced, "No gradient flows through the loss, so `backward()` reaches no weight.", hint=hint)
 
 
 def scalar(reply: Any, what: str) -> Tensor:
@@ -137,7 +137,7 @@ def check_loss(answer: Answer, dice: Dice) -> None:
             case = model, x, labels, mask = draw(dice, training)
             eps = (0.3 if norm == math.inf else 1.2) * (1 + float(dice.uniform(1)))
             start, steps = begin(dice, x, mask, eps), dice.integer(3, 4)
-            asked = {"eps": eps, "norm": norm, "steps": steps, "step": 0.7 * eps, "start": start}
+            asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.7 * eps, "start": start}
 
             def at(delta: Tensor, mode: bool = training, model: Any = model, x: Any = x, y: Any = labels) -> Tensor:
                 return cross_entropy(logits(model, x + delta, mode), y)
@@ -157,9 +157,10 @@ def check_loss(answer: Answer, dice: Dice) -> None:
             if not training:
                 mistakes.pop(_SLIPS["train"])
             mode = "in train mode" if training else "in evaluation mode"
-            got = scalar(answer(model, x, labels, mask, **asked), f"The loss {when}")
+            called = answer.trace(model, x, labels, mask, **asked)
+            got = scalar(called.value, f"The loss {when}")
             expect_close(got, at(worst), f"The loss {when}, of a model {mode},", tolerance=1e-5, mistakes=mistakes)
-            reach(answer)
+            reach(called)
             got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when}, without mask and step,")
             free = (model, x, labels, torch.ones_like(mask))
             hint = "Where no `step` is given, its size is 2.5 * eps / steps."

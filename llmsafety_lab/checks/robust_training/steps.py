@@ -86,10 +86,11 @@ def check_step(answer: Answer, dice: Dice) -> None:
         "The weights moved by the attack's gradients alone.": after((1, attack)),
         "The step has another length: the learning rate is `lr`.": after((0.1 / lr, there)),
     }
-    got = _both(answer(model, x, labels, mask, eps, lr), weights, "The weights after the step")
+    called = answer.trace(model, x, labels, mask, eps, lr)
+    got = _both(called.value, weights, "The weights after the step")
     expect_close(got, after((1, there)), "The weights after the step, laid in one row,", mistakes=mistakes)
     hint = "Under torch.no_grad(): weight -= ..., and not weight = weight - ..., which makes a new tensor."
-    expect(0 in answer.changed, "The model's weights are as they were: change them in place.", hint=hint)
+    expect(0 in called.changed, "The model's weights are as they were: change them in place.", hint=hint)
 
 
 @exercise(

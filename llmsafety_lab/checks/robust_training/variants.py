@@ -141,7 +141,8 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
             ),
         }
     asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.6 * eps, "start": start, "beta": beta}
-    got = scalar(answer(model, x, labels, mask, **asked), f"The loss {when}")
+    called = answer.trace(model, x, labels, mask, **asked)
+    got = scalar(called.value, f"The loss {when}")
     other = scalar(answer(model, x, labels, mask, **asked | {"start": -start}), f"The loss {when}")
     ignored = bool((got - other).abs() < 1e-12)
     hint = (
@@ -150,7 +151,7 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
     expect_close(
         got, ce + beta * term, f"The loss {when}", tolerance=1e-5, mistakes=mistakes, hint=hint if ignored else ""
     )
-    reach(answer)
+    reach(called)
     every = (model, x, labels, torch.ones_like(mask))
     free = logits(model, x + _climb(every, eps, norm, steps, 2.5 * eps / steps, start, "divergence"), training)
     got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when} without mask and step")
