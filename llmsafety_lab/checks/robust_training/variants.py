@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect_close, expect_tensor
-from llmsafety_lab.checks.robust_training.losses import Case, begin, draw, into, logits, reach, scalar, slope, unit
+from llmsafety_lab.checking.handles import VectorClassifier
+from llmsafety_lab.checks.robust_training.losses import (
+    Case,
+    begin,
+    by_weights,
+    clean_hands,
+    draw,
+    into,
+    logits,
+    reach,
+    scalar,
+    slope,
+    unit,
+    weights_of,
+)
 
 
 def _kl(p: Tensor, q: Tensor) -> Tensor:
@@ -59,7 +74,7 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
         Mutant(
             "held in evaluation mode",
             "    clean = logits_of(model, embeddings)",
-            "    model['training'] = False\n    clean = logits_of(model, embeddings)",
+            "    model.eval()\n    clean = logits_of(model, embeddings)",
             "loss in evaluation mode",
         ),
         Mutant(
@@ -70,6 +85,31 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
         ),
         Mutant("always under infinity", "start, eps, norm, steps", "start, eps, math.inf, steps", "under 2"),
         Mutant("three steps", "start, eps, norm, steps", "start, eps, norm, 3", "the loss"),
+        Mutant(
+            "divergence under no_grad",
+            "beta * divergence(clean, logits_of(model, embeddings + delta)).mean()",
+            "beta * torch.no_grad()(lambda: divergence(clean, logits_of(model, embeddings + delta)).mean())()",
+            "no gradient flows through the divergence",
+        ),
+        Mutant(
+            "clean prediction detached",
+            "divergence(clean, logits_of(model, embeddings + delta))",
+            "divergence(clean.detach(), logits_of(model, embeddings + delta))",
+            "clean prediction is cut off",
+        ),
+        Mutant(
+            "perturbed prediction detached",
+            "divergence(clean, logits_of(model, embeddings + delta))",
+            "divergence(clean, logits_of(model, embeddings + delta).detach())",
+            "perturbed prediction is cut off",
+        ),
+        Mutant(
+            "climbs by backward()",
+            "    clean = logits_of(model, embeddings)",
+            "    divergence(fixed, logits_of(model, x + delta)).mean().backward()\n"
+            "    clean = logits_of(model, embeddings)",
+            "left gradients in the weights",
+        ),
     ),
 )
 def check_trades(answer: Answer, dice: Dice) -> None:
@@ -90,6 +130,30 @@ def _climb(case: Case, eps: float, norm: float, steps: int, step: float, start: 
         value = _kl(z, fixed) if on == "reversed" else value
         delta = into(delta + step * unit(slope(value.sum(), at, mask), norm), eps, norm)
     return delta
+
+
+def _reach(called: Called, case: Case, delta: Tensor, beta: float, training: bool, when: str) -> None:
+    """Fail unless the gradient flows through both predictions."""
+    model, x, labels, _ = case
+
+    def gradients(clean: bool = True, perturbed: bool = True) -> list[Tensor]:
+        def loss(it: VectorClassifier) -> Tensor:
+            one, other = logits(it, x, training), logits(it, x + delta, training)
+            apart = _kl(one if clean else one.detach(), other if perturbed else other.detach()).mean()
+            return cross_entropy(one, labels) + beta * apart
+
+        return by_weights(model, loss)
+
+    mistakes = {
+        "The value is right, but no gradient flows through the divergence: training would lower the cross-entropy "
+        "alone.": gradients(clean=False, perturbed=False),
+        "In the divergence the clean prediction is cut off (detach). That is VAT: in TRADES the gradient flows through "
+        "both predictions.": gradients(clean=False),
+        "In the divergence the perturbed prediction is cut off (detach): the gradient flows through both.": (
+            gradients(perturbed=False)
+        ),
+    }
+    reach(called, gradients(), when, mistakes)
 
 
 def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when: str) -> None:
@@ -141,7 +205,7 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
             ),
         }
     asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.6 * eps, "start": start, "beta": beta}
-    called = answer.trace(model, x, labels, mask, **asked)
+    called = answer.trace(model, x, labels, mask, by=[0], **asked)
     got = scalar(called.value, f"The loss {when}")
     other = scalar(answer(model, x, labels, mask, **asked | {"start": -start}), f"The loss {when}")
     ignored = bool((got - other).abs() < 1e-12)
@@ -151,7 +215,9 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
     expect_close(
         got, ce + beta * term, f"The loss {when}", tolerance=1e-5, mistakes=mistakes, hint=hint if ignored else ""
     )
-    reach(called)
+    delta = _climb(case, eps, norm, steps, 0.6 * eps, start, "divergence")
+    _reach(called, case, delta, beta, training, when)
+    clean_hands(called)
     every = (model, x, labels, torch.ones_like(mask))
     free = logits(model, x + _climb(every, eps, norm, steps, 2.5 * eps / steps, start, "divergence"), training)
     got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when} without mask and step")
@@ -186,13 +252,40 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
         Mutant(
             "downhill", "d = steepest(masked(gradient, mask), 2)", "d = -steepest(masked(gradient, mask), 2)", "sign"
         ),
+        Mutant(
+            "by backward()",
+            "(gradient,) = torch.autograd.grad(divergence(fixed, logits_of(model, x + xi * d)).sum(), d)",
+            "divergence(fixed, logits_of(model, x + xi * d)).sum().backward()\n            gradient = d.grad",
+            "left gradients in the weights",
+        ),
+        Mutant(
+            "under no_grad",
+            "(gradient,) = torch.autograd.grad(divergence(fixed, logits_of(model, x + xi * d)).sum(), d)",
+            "with torch.no_grad():\n                apart = divergence(fixed, logits_of(model, x + xi * d)).sum()\n"
+            "            (gradient,) = torch.autograd.grad(apart, d)",
+            "does not require grad",
+        ),
+        Mutant(
+            "the divergence turned round",
+            "divergence(fixed, logits_of(model, x + xi * d))",
+            "divergence(logits_of(model, x + xi * d), fixed)",
+            "turned round",
+        ),
+        Mutant("xi forgotten", "x + xi * d", "x + d", "another `xi`"),
+        Mutant(
+            "masked too late",
+            "steepest(masked(gradient, mask), 2)",
+            "masked(steepest(gradient, 2), mask)",
+            "before you divide",
+        ),
     ),
 )
 def check_direction(answer: Answer, dice: Dice) -> None:
     for iterations, training, masked in ((1, False, True), (3, True, True), (2, True, False)):
         for _ in range(300):
             model, x, _, mask = draw(dice, training)
-            model["first"] = model["first"] / 2
+            first, second = weights_of(model)
+            model = replace(model, weights={"first.weight": first / 2, "second.weight": second})
             mask = mask if masked else torch.ones_like(mask)
             xi, start = 0.4 + 0.1 * dice.integer(0, 2), begin(dice, x, mask, 2.0)
             if min(_lengths(model, x, mask, xi, start, iterations)) > 0.005:
@@ -200,14 +293,17 @@ def check_direction(answer: Answer, dice: Dice) -> None:
         _check_direction(answer, (model, x, mask if masked else None, iterations, xi, start))
 
 
-def _once(model: dict[str, Any], x: Tensor, mask: Tensor, xi: float, d: Tensor, training: bool = False) -> Tensor:
-    """Return the masked gradient by the direction of the divergence at x + xi d."""
+def _once(
+    model: VectorClassifier, x: Tensor, mask: Tensor, xi: float, d: Tensor, training: bool = False, turned: bool = False
+) -> Tensor:
+    """Return the masked gradient by the direction of the divergence at x + xi d, or of that turned round."""
     at = d.clone().requires_grad_()
-    value = _kl(logits(model, x, training), logits(model, x + xi * at, training)).sum()
+    pair = logits(model, x, training), logits(model, x + xi * at, training)
+    value = _kl(*(pair[::-1] if turned else pair)).sum()
     return slope(value, at, mask)
 
 
-def _lengths(model: dict[str, Any], x: Tensor, mask: Tensor, xi: float, d: Tensor, iterations: int) -> list[float]:
+def _lengths(model: VectorClassifier, x: Tensor, mask: Tensor, xi: float, d: Tensor, iterations: int) -> list[float]:
     """Return the smallest length of each iteration's gradients: long ones bear `length + 1e-8` in a denominator."""
     found = []
     for _ in range(iterations):
@@ -228,6 +324,10 @@ def _check_direction(answer: Answer, asked: tuple[Any, ...]) -> None:
             d = sign * unit(_once(model, x, where, by, d, training), 2)
         return d
 
+    late = reverse = start
+    for _ in range(iterations):
+        late = unit(_once(model, x, every, xi, late), 2) * real[..., None]
+        reverse = unit(_once(model, x, real, xi, reverse, turned=True), 2)
     exact, last = turned(iterations), _once(model, x, real, xi, turned(iterations - 1))
     raw = token = start
     for _ in range(iterations):
@@ -241,6 +341,9 @@ def _check_direction(answer: Answer, asked: tuple[Any, ...]) -> None:
         "Its sign is wrong in each iteration.": turned(iterations, -1),
         "This is the perturbation xi d: return the direction.": xi * exact,
         "This is another `xi`: use the one that is given.": turned(iterations, by=1e-2),
+        "This is another `xi`, 1: ask at x + xi * d.": turned(iterations, by=1.0),
+        "Mask the gradient before you divide by its length: padding must not count in it.": late,
+        "The divergence is turned round: the clean prediction comes first.": reverse,
         "The model was left in train mode: compute inside of `with evaluating(model)`.": (
             turned(iterations, training=True)
         ),
@@ -248,9 +351,11 @@ def _check_direction(answer: Answer, asked: tuple[Any, ...]) -> None:
     if iterations > 1:
         once = "This is the result of one iteration: each begins with the direction that the one before found."
         mistakes[once] = turned(1)
-    got = expect_tensor(answer(*asked), x.shape, "The direction")
+    called = answer.trace(*asked)
+    got = expect_tensor(called.value, x.shape, "The direction")
     hint = "At the clean point the divergence has its minimum, and its gradient is 0: ask at x + xi d."
     flat = not bool(got.nan_to_num().any())
-    mode = "in train mode" if model["training"] else "in evaluation mode"
+    mode = "in train mode" if model.training else "in evaluation mode"
     what = f"The direction after {iterations} iteration{'s' * (iterations > 1)}, of a model {mode},"
     expect_close(got, exact, what, tolerance=1e-5, mistakes={} if flat else mistakes, hint=hint if flat else "")
+    clean_hands(called)
