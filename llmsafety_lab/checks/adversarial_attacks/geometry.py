@@ -70,6 +70,7 @@ def clean_hands(called: Called) -> None:
     expect(0 not in called.flags, "You left the model's weights frozen, or unfrozen.", hint=hint)
     expect(0 not in called.changed, "You changed the model's weights.")
     hint = "Work with a copy of your own: x = embeddings.detach().requires_grad_() marks that alone."
+    expect(1 not in called.flags, "You left the embeddings asking for gradients (`requires_grad`).", hint=hint)
     expect(1 not in called.left, "You left a gradient in the embeddings' `.grad`.", hint=hint)
     expect_unchanged(called, 1, message="You changed the embeddings in place: leave them as they are.")
 
@@ -112,6 +113,12 @@ def clean_hands(called: Called) -> None:
             "cross_entropy(logits, labels",
             "cross_entropy(logits.detach().requires_grad_(), labels",
             "stopped with",
+        ),
+        Mutant(
+            "embeddings marked",
+            "embeddings.detach().requires_grad_()",
+            "embeddings.requires_grad_()",
+            "a copy of your own",
         ),
         Mutant(
             "weights frozen for good",

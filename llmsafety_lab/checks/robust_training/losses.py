@@ -227,6 +227,13 @@ def check_loss(answer: Answer, dice: Dice) -> None:
                 "Return the loss at the perturbed point alone.": clean - at(worst),
                 "This rewards being fooled: the sign of the loss is wrong.": -at(worst),
                 "This is plain training: the perturbation is not used.": clean,
+                "This is the sum over the batch: return the mean.": len(x) * at(worst),
+                "This is the mean of the clean and the perturbed loss: return the perturbed one.": (clean + at(worst))
+                / 2,
+                "This adds the clean loss: return the perturbed one alone.": clean + at(worst),
+                "The climb begins at the clean point: begin at `start`.": (
+                    at(_worst(case, eps, norm, steps, 0.7 * eps, 0 * start))
+                ),
                 "This is the loss in evaluation mode: after the attack, training goes on in the mode that it was in.": (
                     at(worst, False)
                 ),
