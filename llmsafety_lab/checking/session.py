@@ -156,7 +156,7 @@ class Session:
         with torch.set_grad_enabled(gradients):
             if trace:
                 given: dict[int | str, Any] = dict(enumerate(args))
-                given |= kwargs | ({} if object is None else {"self": self.objects[object]})
+                given.update(kwargs if object is None else {**kwargs, "self": self.objects[object]})
                 result, told = traced(lambda: target(*args, **kwargs), given, by or [], along)
             else:
                 result = target(*args, **kwargs)

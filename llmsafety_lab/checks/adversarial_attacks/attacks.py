@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor, expect_unchanged
+from llmsafety_lab.checking.handles import VectorClassifier
 from llmsafety_lab.checks.adversarial_attacks.geometry import (
     NORMS,
     by_embeddings,
@@ -25,7 +25,7 @@ IN_PLACE = "You changed the embeddings in place: whoever called you still needs 
 PADDING = "Where the mask is False nothing may be changed, but padding or a special token is perturbed"
 
 
-def draw(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
+def draw(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor, Tensor]:
     """Draw a small model, embeddings, the model's own answers as labels, and a mask as padding makes it.
 
     The first example has two tokens that may change at the least: with one in each, a token's length is the example's.

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_unchanged
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_pair, expect_unchanged
+from llmsafety_lab.checking.handles import VectorClassifier
 
 NORMS = ((math.inf, "under infinity"), (2, "under 2"))
 
 
-def small_model(dice: Dice, width: int, classes: int, training: bool = False) -> dict[str, Any]:
-    """Draw the weights of a small classifier; the lab's `logits_of` knows what to do with them."""
-    return {"first": dice.normal(width, 6) / 2, "second": 4 * dice.normal(6, classes), "training": training}
+def small_model(dice: Dice, width: int, classes: int) -> VectorClassifier:
+    """Draw a small classifier."""
+    return network(dice.normal(6, width) / 2, 4 * dice.normal(classes, 6))
 
 
-def logits(model: dict[str, Any], x: Tensor) -> Tensor:
-    return torch.tanh(x @ model["first"]).mean(1) @ model["second"]
+def network(first: Tensor, second: Tensor) -> VectorClassifier:
+    """Return the classifier of these weights."""
+    (hidden, width), classes = first.shape, len(second)
+    weights = {"first.weight": first, "second.weight": second}
+    return VectorClassifier(weights=weights, width=width, classes=classes, hidden=hidden)
 
 
-def by_embeddings(model: dict[str, Any], x: Tensor, labels: Tensor, what: str = "loss") -> Tensor:
+def logits(model: VectorClassifier, x: Tensor, training: bool = False) -> Tensor:
+    first, second = (model.weights or {}).values()
+    hidden = torch.tanh(x @ first.T)
+    kept = 2.0 * (torch.arange(len(first)) < len(first) // 2)
+    return (hidden * kept if training else hidden).mean(1) @ second.T
+
+
+def by_embeddings(model: VectorClassifier, x: Tensor, labels: Tensor, what: str = "loss") -> Tensor:
     """Return the gradient, by the embeddings, of the summed loss or of what is taken for it by mistake."""
     x = x.detach().requires_grad_()
     z = logits(model, x)
@@ -38,15 +49,30 @@ def by_embeddings(model: dict[str, Any], x: Tensor, labels: Tensor, what: str = 
     return torch.autograd.grad(values[what](), x)[0]
 
 
-def guesses(model: dict[str, Any], x: Tensor) -> Tensor:
+def guesses(model: VectorClassifier, x: Tensor) -> Tensor:
     return logits(model, x).argmax(-1)
 
 
-def _pair(reply: Any) -> tuple[Any, Any]:
-    if isinstance(reply, tuple | list) and len(reply) == 2:
-        return reply[0], reply[1]
-    kind = "None: is there a return statement?" if reply is None else f"a {type(reply).__name__}"
-    raise Failed("The answer is not a pair.", expected="(logits, gradient)", got=kind)
+ASKED = "(logits, gradient)"
+
+
+def clean_hands(called: Called) -> None:
+    """Fail unless model and embeddings are as they were, and no gradient was left in the weights."""
+    hint = (
+        "`backward()` fills the `.grad` of every weight. Ask for the gradient by the embeddings alone: "
+        "torch.autograd.grad(loss, x)."
+    )
+    expect(0 not in called.left, "You left gradients in the model's weights.", hint=hint)
+    expect(0 not in called.modes, "You left the model in another mode: put it back, as evaluating(model) does.")
+    hint = (
+        "Put `requires_grad` of the weights back, or better leave it alone: torch.autograd.grad needs no change there."
+    )
+    expect(0 not in called.flags, "You left the model's weights frozen, or unfrozen.", hint=hint)
+    expect(0 not in called.changed, "You changed the model's weights.")
+    hint = "Work with a copy of your own: x = embeddings.detach().requires_grad_() marks that alone."
+    expect(1 not in called.flags, "You left the embeddings asking for gradients (`requires_grad`).", hint=hint)
+    expect(1 not in called.left, "You left a gradient in the embeddings' `.grad`.", hint=hint)
+    expect_unchanged(called, 1, message="You changed the embeddings in place: leave them as they are.")
 
 
 @exercise(
@@ -73,8 +99,45 @@ def _pair(reply: Any) -> tuple[Any, Any]:
         Mutant(
             "not put back",
             "with evaluating(model), torch.enable_grad():",
-            'model["training"] = False\n    with torch.enable_grad():',
+            "model.eval()\n    with torch.enable_grad():",
             "put it back",
+        ),
+        Mutant(
+            "by backward()",
+            '(gradient,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), x)',
+            'cross_entropy(logits, labels, reduction="sum").backward()\n        gradient = x.grad',
+            "left gradients in the model's weights",
+        ),
+        Mutant(
+            "detached",
+            "cross_entropy(logits, labels",
+            "cross_entropy(logits.detach().requires_grad_(), labels",
+            "stopped with",
+        ),
+        Mutant(
+            "embeddings marked",
+            "embeddings.detach().requires_grad_()",
+            "embeddings.requires_grad_()",
+            "a copy of your own",
+        ),
+        Mutant(
+            "weights frozen for good",
+            "        x = embeddings.detach().requires_grad_()",
+            "        model.requires_grad_(False)\n        x = embeddings.detach().requires_grad_()",
+            "weights frozen",
+        ),
+        Mutant(
+            "always back to training",
+            "    return logits.detach(), gradient",
+            "    model.train()\n    return logits.detach(), gradient",
+            "put it back",
+        ),
+        Mutant("probabilities", "return logits.detach(),", "return logits.detach().softmax(-1),", "softmax"),
+        Mutant(
+            "normalised",
+            "return logits.detach(), gradient",
+            "return logits.detach(), gradient / gradient.norm()",
+            "length",
         ),
     ),
 )
@@ -96,26 +159,34 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
             by_embeddings(model, x, labels, "softmax")
         ),
         "This is the gradient's sign. Return the gradient itself.": exact.sign(),
+        "The gradient has another length: return it as it is.": exact / exact.norm(),
+        "You divided each example's gradient by its length: return it as it is.": (
+            exact / sizes(exact, 2)[:, None, None]
+        ),
     }
-    got, gradient = _pair(answer(model, x, labels))
-    expect_close(got, logits(model, x), "The logits", hint="The first of the two is what logits_of gives.")
-    expect_close(gradient, exact, "The gradient", mistakes=mistakes, hint="One gradient for each number of embeddings.")
-
-    model["training"] = True
+    clean = logits(model, x)
+    wrong = {"These are probabilities: no softmax, the first of the two is what logits_of gives.": clean.softmax(-1)}
     called = answer.trace(model, x, labels)
-    _, gradient = _pair(called.value)
+    got, gradient = expect_pair(called.value, "The answer", expected=ASKED)
+    expect_close(got, clean, "The logits", mistakes=wrong, hint="The first of the two is what logits_of gives.")
+    expect_close(gradient, exact, "The gradient", mistakes=mistakes, hint="One gradient for each number of embeddings.")
+    clean_hands(called)
+
+    model = replace(model, training=True)
+    called = answer.trace(model, x, labels)
+    _, gradient = expect_pair(called.value, "The answer", expected=ASKED)
     hint = (
         "The model came in train mode, as it does in the middle of a training loop, and its dropout was at work. "
         "Hold it in evaluation mode while you compute: with evaluating(model)."
     )
     expect_close(gradient, exact, "The gradient of a model that was left in train mode", mistakes=mistakes, hint=hint)
-    expect(0 not in called.changed, "You left the model in evaluation mode: put it back, as evaluating(model) does.")
-    expect(1 not in called.changed, "You changed the embeddings in place: leave them as they are.")
+    clean_hands(called)
     try:
-        _, gradient = _pair(answer.without_gradients(model, x, labels))
+        reply = answer.without_gradients(model, x, labels)
     except Failed as failed:
         hint = "Compute inside of `with torch.enable_grad()`."
         raise Failed(f"Where gradients were switched off: {failed.message}", hint=hint) from None
+    _, gradient = expect_pair(reply, "The answer", expected=ASKED)
     expect_close(gradient, exact, "The gradient where gradients were switched off")
 
 

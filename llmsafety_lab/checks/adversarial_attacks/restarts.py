@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor, expect_unchanged
+from llmsafety_lab.checking.handles import VectorClassifier
 from llmsafety_lab.checks.adversarial_attacks.attacks import IN_PLACE, PADDING, draw, into, unit
-from llmsafety_lab.checks.adversarial_attacks.geometry import NORMS, by_embeddings, guesses, logits, sizes
+from llmsafety_lab.checks.adversarial_attacks.geometry import (
+    NORMS,
+    by_embeddings,
+    clean_hands,
+    guesses,
+    logits,
+    network,
+    sizes,
+)
 
 
 def _pgd(
-    model: dict[str, Any],
+    model: VectorClassifier,
     x: Tensor,
     labels: Tensor,
     eps: float,
@@ -32,9 +43,10 @@ def _pgd(
     worst = torch.full((len(x),), -math.inf, dtype=x.dtype)
     for i in range(steps + 1):
         at = x if slip == "stale" and i < steps else x + delta
-        z = logits(model, at)
+        z = logits(model, at, slip == "train" and i == steps)
         right = labels[:, None]
         margin = z.scatter(1, right, -math.inf).amax(1) - z.gather(1, right)[:, 0]
+        margin = cross_entropy(z, labels, reduction="none") if slip == "loss" else margin
         better = margin > worst if slip != "last" else torch.ones_like(labels, dtype=torch.bool)
         better = better & (i < steps if slip == "early" else True)
         worst, best = torch.where(better, margin, worst), torch.where(better[:, None, None], delta, best)
@@ -53,6 +65,8 @@ _SLIPS = {
     "last": "You return where the run ended, or the last of the runs. Keep, for each example, the point with the "
     "largest margin of all that were visited.",
     "early": "You never look at the last point: after the last step its margin has to be compared, too.",
+    "loss": "You keep the point with the largest loss. Keep that with the largest margin: they differ where several "
+    "classes compete.",
     "sign": "Each step is a multiple of the gradient itself. Take steepest(gradient, norm), which has size 1.",
 }
 
@@ -64,11 +78,14 @@ def _telling(dice: Dice, norm: float) -> tuple[tuple[Any, ...], Tensor, dict[str
         eps = (0.25 if norm == math.inf else 0.8) * (1 + float(dice.uniform(1)))
         case = (model, x, labels, eps, norm, dice.integer(4, 5), eps * 0.4, mask)
         exact = _pgd(*case)
-        slips = {slip: _pgd(*case, slip=slip) for slip in _SLIPS}
+        slips = {slip: _pgd(*case, slip=slip) for slip in (*_SLIPS, "train")}
         soft = (_pgd(*case, slip="soft") - exact).abs().max() < 3e-7
-        if soft and all((value - exact).abs().max() > 1e-3 for value in slips.values()):
+        pairs = [(exact, value) for value in slips.values()]
+        if norm == math.inf:  # under 2 the loss rises with almost every step, and the two ends are one
+            pairs.append((slips["loss"], slips["last"]))
+        if soft and all((one - other).abs().max() > 1e-3 for one, other in pairs):
             break
-    return case, exact, {_SLIPS[slip]: value for slip, value in slips.items()}
+    return case, exact, {_SLIPS[slip]: value for slip, value in slips.items() if slip in _SLIPS}
 
 
 def _by_default(dice: Dice) -> tuple[tuple[Any, ...], int, Tensor, dict[str, Tensor]]:
@@ -90,22 +107,24 @@ def _by_default(dice: Dice) -> tuple[tuple[Any, ...], int, Tensor, dict[str, Ten
     return (model, x, labels, eps), steps, exact, wrong
 
 
-def _bump(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor]:
+def _bump(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor]:
     """Return a model that errs most in a narrow place, and embeddings that stand in it: a step leads out."""
-    model = {"first": torch.tensor([[10.0, 10.0], [0.5, -0.5]]), "second": torch.tensor([[-1.0, 1.0], [1.0, -1.0]])}
+    model = network(
+        torch.tensor([[10.0, 0.5], [10.0, -0.5]]).double(), torch.tensor([[-1.0, 1.0], [1.0, -1.0]]).double()
+    )
     x = torch.tensor([[[0.02, 4.0]]]) * (1 + dice.uniform(3, 1, 1) / 4)
-    return {name: value.double() for name, value in model.items()} | {"training": False}, x, torch.zeros(3).long()
+    return model, x, torch.zeros(3).long()
 
 
-def _flat(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
+def _flat(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor, Tensor]:
     """Return a model whose gradient is exactly 0 at each first token, though it can be fooled not far from it.
 
     The second token is padding.
     """
-    model = {"first": torch.full((3, 1), 10.0).double(), "second": torch.tensor([[1.0, -1.0]]).double()}
+    model = network(torch.full((1, 3), 10.0).double(), torch.tensor([[1.0], [-1.0]]).double())
     x = torch.zeros(6, 2, 3, dtype=torch.float64)
     x[:, :1] = 25 / 30 + dice.uniform(6, 1, 3) / 100
-    return {**model, "training": False}, x, torch.zeros(6, dtype=torch.long), torch.tensor([[True, False]] * 6)
+    return model, x, torch.zeros(6, dtype=torch.long), torch.tensor([[True, False]] * 6)
 
 
 @exercise(
@@ -157,6 +176,12 @@ def _flat(dice: Dice) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
             "looks in train mode", "with evaluating(model), torch.no_grad():", "with torch.no_grad():", "train mode"
         ),
         Mutant("in place", "    return best", "    embeddings += best\n    return best", "in place"),
+        Mutant(
+            "largest loss",
+            "margin = margins(logits, labels)",
+            'margin = cross_entropy(logits, labels, reduction="none")',
+            "largest loss",
+        ),
     ),
 )
 def check_pgd(answer: Answer, dice: Dice) -> None:
@@ -178,9 +203,9 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
         expect_close(got, exact, f"The perturbation of one run {when}", mistakes=slips)
         expect_unchanged(called, 1, message=IN_PLACE)
         hint = "Hold the model in evaluation mode where you look at margins, too: with evaluating(model)."
-        for _ in range(4):
-            got = answer(model | {"training": True}, x, labels, eps, **asked)
-            expect_close(got, exact, f"The perturbation {when} of a model that was left in train mode", hint=hint)
+        called = answer.trace(replace(model, training=True), x, labels, eps, **asked)
+        expect_close(called.value, exact, f"The perturbation {when} of a model that was left in train mode", hint=hint)
+        clean_hands(called)
 
     case, steps, exact, mistakes = _by_default(dice)
     got = answer(*case, steps=steps)

@@ -11,7 +11,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_gradient, expect_tensor
 
 MEASURES = "llmsafety_lab.fine_tuning.measures"
 WORDS = (
@@ -181,6 +181,16 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
             "mask.sort(dim=-1, descending=True).values == 0",
             "on the left",
         ),
+        Mutant(
+            "under no_grad",
+            "(weights[..., None] * hidden).sum(1)",
+            "torch.no_grad()(lambda: (weights[..., None] * hidden).sum(1))()",
+            "No gradient reaches",
+        ),
+        Mutant(
+            "weights cut off", "weights[..., None]", "weights.detach()[..., None]", "No gradient reaches score.weight"
+        ),
+        Mutant("tokens cut off", "[..., None] * hidden)", "[..., None] * hidden.detach())", "layers before it"),
     ),
 )
 def check_pool(answer: Answer, dice: Dice) -> None:
@@ -200,8 +210,10 @@ def check_pool(answer: Answer, dice: Dice) -> None:
 
     exact = scores.masked_fill(mask == 0, -torch.inf).softmax(-1)
     hint = "One weight for each token: the softmax of the scores over the tokens of a text."
+    along = dice.normal(4, width)
+    called = pool.trace("__call__", hidden, mask, by=["self", 0], along=along)
     expect_close(
-        pool(hidden, mask),
+        called.value,
         pooled(exact),
         "The pooled vector",
         tolerance=1e-5,
@@ -220,6 +232,13 @@ def check_pool(answer: Answer, dice: Dice) -> None:
         },
         hint=hint + " Multiply each token by its own weight and sum over the tokens.",
     )
+    leaves = values.clone().requires_grad_(), weight.double().requires_grad_()
+    weights = (leaves[0] @ leaves[1][0]).masked_fill(mask == 0, -torch.inf).softmax(-1)
+    by_hidden, by_score = torch.autograd.grad((weights[..., None] * leaves[0]).sum(1), leaves, along)
+    cut = "The pooled vector is right, but it is cut off: is there a detach() or a no_grad()?"
+    by_self = called.gradients["self"].get("score.weight")
+    expect_gradient(by_self, by_score, "score.weight", tolerance=1e-4, hint=cut)
+    expect_gradient(called.gradients[0][""], by_hidden, "the layers before it", tolerance=1e-4, hint=cut)
     spoilt = hidden + 1e6 * (mask == 0)[..., None] * weight.sign()
     real = mask.double()
     for module, weights, when in (

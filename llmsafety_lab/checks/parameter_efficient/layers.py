@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
-from llmsafety_lab.checking.answer import Answer, Instance
+from llmsafety_lab.checking.answer import Answer, Called, Instance
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_unchanged
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_gradient, expect_unchanged
 
 
 @exercise(
@@ -57,6 +58,18 @@ def check_merge(answer: Answer, dice: Dice) -> None:
 
 
 _CUT_OFF = "Is there a detach(), a no_grad() or a requires_grad_(False)? Only what is frozen is cut off."
+
+
+def _learns(
+    called: Called, weights: dict[str, Tensor], output: Callable[..., Tensor], x: Tensor, along: Tensor
+) -> None:
+    """Fail unless the gradients by the weights and by the input are those of the output, multiplied by `along`."""
+    ends = [value.clone().requires_grad_() for value in (*weights.values(), x)]
+    exact = torch.autograd.grad(output(*ends), ends, along)
+    for name, gradient in zip(weights, exact, strict=False):
+        expect_gradient(called.gradients["self"].get(name), gradient, name, tolerance=1e-4, hint=_CUT_OFF)
+    hint = "The gradient goes on through x: cut nothing off there, in the frozen base neither."
+    expect_gradient(called.gradients[0][""], exact[-1], "the layers before this one", tolerance=1e-4, hint=hint)
 
 
 def _frozen(layer: Instance, name: str) -> None:
@@ -125,6 +138,16 @@ def _parameter(layer: Instance, name: str, shape: tuple[int, int]) -> Tensor:
             "        return super().forward(x) + 0 * (x @ self.A.T @ self.B.T)",
             "second call",
         ),
+        Mutant(
+            "A cut off", "(x @ self.A.T @ self.B.T)", "((x @ self.A.T).detach() @ self.B.T)", "No gradient reaches A"
+        ),
+        Mutant("B cut off", "(x @ self.A.T @ self.B.T)", "(x @ self.A.T @ self.B.T.detach())", "No gradient reaches B"),
+        Mutant(
+            "input cut off",
+            "return super().forward(x) + self",
+            "x = x.detach()\n        return super().forward(x) + self",
+            "layers before",
+        ),
         Mutant("merged without the change", "merge(self.weight, self.A, self.B, self.alpha)", "self.weight", "merged"),
     ),
 )
@@ -171,9 +194,12 @@ def check_lora(answer: Answer, dice: Dice) -> None:
         }
         what = "The output after training" + ("" if with_bias else ", of a layer without bias")
         exact, hint = base + alpha / rank * update, "W x + b + alpha / rank * B A x."
-        expect_close(layer(x), exact, what, mistakes=mistakes, hint=hint)
+        along = dice.normal(*exact.shape)
+        called = layer.trace("__call__", x, by=["self", 0], along=along)
+        expect_close(called.value, exact, what, mistakes=mistakes, hint=hint)
         hint = "`forward` changes the layer. The base is frozen: compute with it, and leave it as it is."
         expect_close(layer(x), exact, "The output of a second call", hint=hint)
+        _learns(called, {"A": A, "B": B}, lambda a, b, at: at @ a.T @ b.T * alpha / rank + at @ weight.T, x, along)
         pair, hint = layer.merged(), "`merged` is given. It uses the layer's weights and your `merge`."
         expect(isinstance(pair, list | tuple) and len(pair) == 2, "`merged` has to return weight and bias.", got=pair)
         expect_close(pair[0], weight + alpha / rank * B @ A, "The merged weight", hint=hint)
@@ -206,6 +232,8 @@ def check_lora(answer: Answer, dice: Dice) -> None:
             "neither would ever move",
         ),
         Mutant("nothing trains", "self.up(gelu(self.down(x)))", "self.up(gelu(self.down(x))).detach()", "No gradient"),
+        Mutant("down cut off", "gelu(self.down(x))", "gelu(self.down(x)).detach()", "No gradient reaches down.weight"),
+        Mutant("input cut off", "gelu(self.down(x))", "gelu(self.down(x.detach()))", "the layers before"),
     ),
 )
 def check_adapter(answer: Answer, dice: Dice) -> None:
@@ -246,6 +274,9 @@ def check_adapter(answer: Answer, dice: Dice) -> None:
         "The GELU belongs between `down` and `up`.": x + gelu(narrow @ up.T + up_bias),
         "The activation is a GELU, not a ReLU.": x + narrow.relu() @ up.T + up_bias,
     }
-    expect_close(
-        adapter(x.float()), x + made, "The output", tolerance=1e-4, mistakes=mistakes, hint="x + up(gelu(down(x)))."
-    )
+    along = dice.normal(*x.shape)
+    called = adapter.trace("__call__", x.float(), by=["self", 0], along=along)
+    hint = "x + up(gelu(down(x)))."
+    expect_close(called.value, x + made, "The output", tolerance=1e-4, mistakes=mistakes, hint=hint)
+    weights = {name: value.float().double() for name, value in state.items()}
+    _learns(called, weights, lambda a, b, c, d, at: at + gelu(at @ a.T + c) @ b.T + d, x, along)

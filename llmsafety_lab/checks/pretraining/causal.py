@@ -8,7 +8,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import expect, expect_close, expect_gradient, expect_tensor, expect_unchanged
 
 
 def number(reply: Any, what: str) -> Any:
@@ -52,10 +52,18 @@ def number(reply: Any, what: str) -> Any:
         Mutant("no softmax", ".log_softmax(-1)", "", "logits are not"),
         Mutant("softmax over the positions", ".log_softmax(-1)", ".log_softmax(1)", "over the vocabulary"),
         Mutant("a number", ".mean()", ".mean().item()", "needs its gradient"),
+        Mutant("cut off at the end", "return -guesses", "return -guesses.detach()", "no gradient"),
+        Mutant("detached", "logits[:, :-1]", "logits.detach()[:, :-1]", "no gradient"),
+        Mutant(
+            "under no_grad",
+            "    guesses = logits[:, :-1].log_softmax(-1)",
+            "    with torch.no_grad():\n        guesses = logits[:, :-1].log_softmax(-1)",
+            "no gradient",
+        ),
     ),
 )
 def check_causal_loss(answer: Answer, dice: Dice) -> None:
-    from torch import stack, tensor
+    from torch import autograd, stack, tensor
 
     for batch, tokens, vocabulary in ((1, 4, 7), (3, dice.integer(6, 9), 11)):
         logits = 2 * dice.normal(batch, tokens, vocabulary)
@@ -90,8 +98,14 @@ def check_causal_loss(answer: Answer, dice: Dice) -> None:
             "That is in bits: use the natural logarithm.": exact / math.log(2),
         }
         hint = "Return a tensor, without `.item()` or `float()`: training needs its gradient."
-        got = expect_tensor(answer(logits, ids), (), "The loss", hint=hint)
+        called = answer.trace(logits, ids, by=[0])
+        got = expect_tensor(called.value, (), "The loss", hint=hint)
         expect_close(got, tensor(float(exact)).double(), "The loss", mistakes=mistakes, tolerance=1e-6)
+        leaf = logits.clone().requires_grad_()
+        (gradient,) = autograd.grad(mean(leaf.log_softmax(-1), ahead), leaf)
+        cut = "Return the loss as it was computed: item(), float(), detach() and no_grad() cut it off from the logits."
+        expect_gradient(called.gradients[0][""], gradient, "the logits", hint=cut)
+        expect_unchanged(called, message="You changed the logits or the ids in place.")
 
 
 @exercise(

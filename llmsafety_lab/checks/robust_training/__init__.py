@@ -1,12 +1,12 @@
 """The checks of the robust training lab, in its order: the loss, steps of training, variants, and what is measured."""
 
-from llmsafety_lab.checks.robust_training import losses, measures, steps, variants
+from llmsafety_lab.checks.robust_training import direction, losses, measures, steps, trades
 
 EXERCISES = (
     losses.check_loss,
     steps.check_step,
     steps.check_freelb,
-    variants.check_trades,
-    variants.check_direction,
+    trades.check_trades,
+    direction.check_direction,
     measures.check_report,
 )

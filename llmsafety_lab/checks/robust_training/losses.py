@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,23 +14,40 @@ from torch.nn.functional import cross_entropy
 from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import expect, expect_close, expect_gradient, expect_tensor, expect_unchanged
+from llmsafety_lab.checking.handles import VectorClassifier
 
-Case = tuple[dict[str, Any], Tensor, Tensor, Tensor]
+Case = tuple[VectorClassifier, Tensor, Tensor, Tensor]
+KEPT = torch.tensor([2.0, 2.0, 2.0, 0.0, 0.0, 0.0], dtype=torch.float64)
 
 
 def draw(dice: Dice, training: bool) -> Case:
-    """Draw a small classifier, embeddings, labels, and a mask; the lab's `logits_of` knows such a model."""
+    """Draw a small classifier, embeddings, labels, and a mask."""
     batch, tokens, width, classes = dice.integer(4, 5), dice.integer(4, 5), dice.integer(4, 5), dice.integer(3, 4)
-    kept = torch.tensor([2.0, 2.0, 2.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-    model = {"first": dice.normal(width, 6), "second": 3 * dice.normal(6, classes), "kept": kept, "training": training}
+    weights = {"first.weight": dice.normal(6, width), "second.weight": 3 * dice.normal(classes, 6)}
+    model = VectorClassifier(weights=weights, training=training, width=width, classes=classes)
     mask = torch.arange(tokens) < dice.integers(2, tokens - 1, batch, 1)
     return model, dice.normal(batch, tokens, width), dice.integers(0, classes - 1, batch), mask
 
 
-def logits(model: dict[str, Any], x: Tensor, training: bool = False) -> Tensor:
-    hidden = torch.tanh(x @ model["first"])
-    return (hidden * model["kept"] if training else hidden).mean(1) @ model["second"]
+def weights_of(model: VectorClassifier) -> list[Tensor]:
+    return list((model.weights or {}).values())
+
+
+def logits(model: VectorClassifier, x: Tensor, training: bool = False) -> Tensor:
+    first, second = weights_of(model)
+    hidden = torch.tanh(x @ first.T)
+    return (hidden * KEPT if training else hidden).mean(1) @ second.T
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([one.flatten() for one in tensors])
+
+
+def by_weights(model: VectorClassifier, loss: Callable[[VectorClassifier], Tensor]) -> list[Tensor]:
+    """Return the gradients of a loss by the weights."""
+    weights = {name: weight.clone().requires_grad_() for name, weight in (model.weights or {}).items()}
+    return list(torch.autograd.grad(loss(replace(model, weights=weights)), list(weights.values())))
 
 
 def slope(value: Tensor, at: Tensor, mask: Tensor) -> Tensor:
@@ -63,11 +82,11 @@ def _worst(case: Case, eps: float, norm: float, steps: int, step: float, start: 
     for _ in range(steps):
         at = delta.clone().requires_grad_()
         value = cross_entropy(logits(model, x + at, slip == "train"), labels, reduction="sum")
-        move = step * unit(slope(value, at, mask), norm)
+        move = step * unit(slope(value, at, mask), math.inf if slip == "sign" else norm)
         move = -move if slip == "down" else move
         delta = move if slip == "reset" else delta + move
-        delta = delta if slip == "outside" else into(delta, eps, norm)
-    return delta
+        delta = delta if slip in ("outside", "late") else into(delta, eps, norm)
+    return into(delta, eps, norm) if slip == "late" else delta
 
 
 _SLIPS = {
@@ -75,15 +94,38 @@ _SLIPS = {
     "train": "The model was left in train mode while it was attacked: dropout picked another network than the one that "
     "will be used. Climb inside of `with evaluating(model)`.",
     "outside": "The perturbation leaves the budget: project after each step.",
+    "late": "You project once, at the end. Each gradient is to be taken inside of the budget: project after each step.",
+    "sign": "This steps along the sign of the gradient. Under the norm 2 the steepest direction is the gradient "
+    "divided by its length: use steepest(gradient, norm).",
     "reset": "Each step forgets the ones before: add it to delta, then project the sum.",
     "padding": "Where the mask is False nothing may be changed, but padding is perturbed.",
 }
 
 
-def reach(called: Called) -> None:
-    """Fail unless a gradient flows through the loss that the answer has just returned."""
+def reach(called: Called, exact: list[Tensor], when: str, mistakes: dict[str, list[Tensor]] | None = None) -> None:
+    """Fail unless the loss reaches the weights with the right gradient."""
     hint = "Is there a detach() or a no_grad()? Only the perturbation is cut off."
     expect(called.traced, "No gradient flows through the loss, so `backward()` reaches no weight.", hint=hint)
+    wrong = {words: flat(value) for words, value in (mistakes or {}).items()}
+    got = list(called.gradients[0].values())
+    for gradient, name in zip(got, called.gradients[0], strict=True):
+        expect(gradient is not None, f"No gradient reaches {name}, so training would not change it.", hint=hint)
+    what = f"the weights, laid in one row, of the loss {when}"
+    expect_gradient(flat(got), flat(exact), what, tolerance=1e-5, mistakes=wrong, hint=hint)
+
+
+def clean_hands(called: Called) -> None:
+    """Fail unless model and embeddings are as they were, and no gradient was left in the weights."""
+    hint = (
+        "`backward()` fills the `.grad` of every weight, and the training adds its own to it. Ask for the gradient by "
+        "the perturbation alone: torch.autograd.grad(value, delta)."
+    )
+    expect(0 not in called.left, "Your search for the perturbation left gradients in the weights.", hint=hint)
+    hint = "Do it inside of `with evaluating(model)`, which puts the mode back."
+    expect(0 not in called.modes, "You left the model in another mode than it came in.", hint=hint)
+    expect(0 not in called.flags, "You left `requires_grad` of the weights otherwise than it was.")
+    expect_unchanged(called, 0, message="You changed the weights: a loss leaves them to the optimiser.")
+    expect_unchanged(called, 1, message="You changed the embeddings in place: make a new tensor.")
 
 
 def scalar(reply: Any, what: str) -> Tensor:
@@ -129,6 +171,41 @@ def scalar(reply: Any, what: str) -> Tensor:
             "No gradient",
         ),
         Mutant("steps too long", "2.5 * eps / steps if step", "eps if step", "Where no `step` is given"),
+        Mutant(
+            "detached",
+            "return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "return cross_entropy(logits_of(model, embeddings + delta).detach().requires_grad_(), labels)",
+            "No gradient reaches",
+        ),
+        Mutant(
+            "under no_grad",
+            "    return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "    with torch.no_grad():\n        return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "No gradient",
+        ),
+        Mutant(
+            "climbs by backward()",
+            "(gradient,) = torch.autograd.grad(objective(delta).sum(), delta)",
+            "objective(delta).sum().backward()\n        gradient = delta.grad",
+            "left gradients in the weights",
+        ),
+        Mutant(
+            "first layer frozen",
+            "    return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "    model.first.requires_grad_(False)\n"
+            "    return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "No gradient reaches first.weight",
+        ),
+        Mutant(
+            "one projection at the end",
+            "        delta = project(delta + size * steepest(masked(gradient, mask), norm), eps, norm)\n"
+            "    return delta.detach()",
+            "        delta = delta + size * steepest(masked(gradient, mask), norm)\n"
+            "    return project(delta, eps, norm).detach()",
+            "project after each step",
+        ),
+        Mutant("sign under 2", "steepest(masked(gradient, mask), norm)", "masked(gradient, mask).sign()", "divided by"),
+        Mutant("left in evaluation mode", "    with evaluating(model):", "    model.eval()\n    if True:", "mode"),
     ),
 )
 def check_loss(answer: Answer, dice: Dice) -> None:
@@ -150,17 +227,28 @@ def check_loss(answer: Answer, dice: Dice) -> None:
                 "Return the loss at the perturbed point alone.": clean - at(worst),
                 "This rewards being fooled: the sign of the loss is wrong.": -at(worst),
                 "This is plain training: the perturbation is not used.": clean,
+                "This is the sum over the batch: return the mean.": len(x) * at(worst),
+                "This is the mean of the clean and the perturbed loss: return the perturbed one.": (clean + at(worst))
+                / 2,
+                "This adds the clean loss: return the perturbed one alone.": clean + at(worst),
+                "The climb begins at the clean point: begin at `start`.": (
+                    at(_worst(case, eps, norm, steps, 0.7 * eps, 0 * start))
+                ),
                 "This is the loss in evaluation mode: after the attack, training goes on in the mode that it was in.": (
                     at(worst, False)
                 ),
             } | {words: at(_worst(*climb, slip=slip)) for slip, words in _SLIPS.items()}
             if not training:
                 mistakes.pop(_SLIPS["train"])
+            if norm == math.inf:
+                mistakes.pop(_SLIPS["sign"])
             mode = "in train mode" if training else "in evaluation mode"
-            called = answer.trace(model, x, labels, mask, **asked)
+            called = answer.trace(model, x, labels, mask, by=[0], **asked)
             got = scalar(called.value, f"The loss {when}")
             expect_close(got, at(worst), f"The loss {when}, of a model {mode},", tolerance=1e-5, mistakes=mistakes)
-            reach(called)
+            there = by_weights(model, lambda it, end=worst, mode=training: at(end, mode, it))  # type: ignore[misc]
+            reach(called, there, when)
+            clean_hands(called)
             got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when}, without mask and step,")
             free = (model, x, labels, torch.ones_like(mask))
             hint = "Where no `step` is given, its size is 2.5 * eps / steps."

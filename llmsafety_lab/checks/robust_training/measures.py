@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect_close
+from llmsafety_lab.checking.expect import expect_close, expect_list, expect_number
 
 _Z = 1.959964
 
@@ -25,11 +26,8 @@ def _wilson(count: int, of: int) -> list[float]:
 
 
 def _three(reply: Any) -> Tensor:
-    numbers = isinstance(reply, tuple | list) and len(reply) == 3 and all(type(x) in (int, float) for x in reply)
-    if numbers:
-        return torch.tensor([float(x) for x in reply], dtype=torch.float64)
-    kind = "None: is there a return statement?" if reply is None else f"{reply!r}"[:200]
-    raise Failed("The answer is not three numbers.", expected="(share, low, high), plain numbers", got=kind)
+    numbers = expect_list(reply, "The answer", length=3, expected="(share, low, high), plain numbers")
+    return torch.tensor([expect_number(value, "Each of the three") for value in numbers], dtype=torch.float64)
 
 
 @exercise(
@@ -50,6 +48,13 @@ def _three(reply: Any) -> Tensor:
             "held = (clean == labels) & (predicted == labels)",
             "last attack",
         ),
+        Mutant(
+            "plain mean",
+            "    return wilson(int(held.sum()), len(labels))",
+            "    each = [((clean == labels) & (predicted == labels)).sum() for predicted in attacked]\n"
+            "    return wilson(int(sum(each) / len(each)), len(labels)) if each else (0.0, 0.0, 0.0)",
+            "mean over the attacks",
+        ),
         Mutant("attacks not used", "held &= predicted == labels", "pass", "attacks are not used"),
         Mutant(
             "always three",
@@ -61,45 +66,65 @@ def _three(reply: Any) -> Tensor:
 )
 def check_report(answer: Answer, dice: Dice) -> None:
     for _ in range(1_000):
-        of = dice.integer(20, 30)
+        of = dice.integer(150, 200)
         labels = dice.integers(0, 1, of)
         flipped = [dice.uniform(of) < share for share in (0.3, 0.3, 0.3, 0.2)]
         clean, *attacked = [torch.where(flip, 1 - labels, labels) for flip in flipped]
         right = clean == labels
-        holds = [predicted == labels for predicted in attacked]
-        every = right & holds[0] & holds[1] & holds[2]
-        counts = {
-            "A text that fell to one attack counts as lost, whatever the others did to it: it has to hold under every "
-            "attack.": int((right & (holds[0] | holds[1] | holds[2])).sum()),
-            "It has to hold under every attack, and as it is.": int((right | holds[0] | holds[1] | holds[2]).sum()),
-            "A text has to be right without any attack, too: doing nothing is within the budget.": (
-                int((holds[0] & holds[1] & holds[2]).sum())
-            ),
-            "This is the accuracy without any attack: the attacks are not used.": int(right.sum()),
-            "Only the last attack was counted.": int((right & holds[2]).sum()),
-            "This counts texts whose answer stayed the same, wrong ones among them.": (
-                int(((clean == attacked[0]) & (clean == attacked[1]) & (clean == attacked[2])).sum())
-            ),
-            "This is the share that fell.": of - int(every.sum()),
-        }
-        if len({int(every.sum()), *counts.values()}) == len(counts) + 1 and every.any():
+        holds = torch.stack([predicted == labels for predicted in attacked])
+        stood = int((right & holds.all(0)).sum())
+        shares = _shares(labels, clean, attacked)
+        if stood and not any(abs(value * of - stood) < 2 for value in shares.values()) and _apart(shares, of):
             break
-    mistakes = {words: torch.tensor(_wilson(count, of), dtype=torch.float64) for words, count in counts.items()}
-    average = int(sum((right & held).sum() for held in holds)) / 3 / of
-    amongst = _wilson(int(every.sum()), int(right.sum()))
-    mistakes[
-        "The denominator is all texts: robust accuracy is compared with clean accuracy, which counts them all."
-    ] = torch.tensor(amongst, dtype=torch.float64)
     got = _three(answer(labels, clean, attacked))
-    hint = ""
-    if abs(float(got[0]) - average) < 1e-9:
-        hint = (
-            "This is the mean over the attacks: an attacker takes for each text the one that works, so it has to hold "
-        )
-        hint += "under every attack."
-    exact = torch.tensor(_wilson(int(every.sum()), of), dtype=torch.float64)
-    expect_close(got, exact, "The share and its interval", tolerance=1e-5, mistakes=mistakes, hint=hint)
+    hints = [words for words, value in shares.items() if abs(float(got[0]) - value) < 1 / of]
+    exact = torch.tensor(_wilson(stood, of), dtype=torch.float64)
+    hint = hints[0] if hints else "" if abs(got[0] - exact[0]) > 1e-5 else "wilson(count, of), with all texts in `of`."
+    expect_close(got, exact, "The share and its interval", tolerance=1e-5, hint=hint)
     for some, held in ((attacked[:1], right & holds[0]), ([], right)):
         got = _three(answer(labels, clean, some))
         exact = torch.tensor(_wilson(int(held.sum()), of), dtype=torch.float64)
         expect_close(got, exact, f"The share and its interval with {len(some)} attacks", tolerance=1e-5)
+
+
+def _shares(labels: Tensor, clean: Tensor, attacked: list[Tensor]) -> dict[str, float]:
+    """Return the share that each mistake gives."""
+    right, holds = clean == labels, torch.stack([predicted == labels for predicted in attacked])
+    every = right & holds.all(0)
+    one = (
+        "A text that fell to one attack counts as lost, whatever the others did to it: it has to hold under every "
+        "attack."
+    )
+    mean = (
+        "This is the mean over the attacks: an attacker takes for each text the one that works, so it has to hold "
+        "under every attack."
+    )
+    masks = {
+        one: right & holds.any(0),
+        "It has to hold under every attack, and as it is.": right | holds.any(0),
+        "A text has to be right without any attack, too: doing nothing is within the budget.": holds.all(0),
+        "This is the accuracy without any attack: the attacks are not used.": right,
+        "Only the last attack was counted.": right & holds[-1],
+        "Only the first attack was counted.": right & holds[0],
+        "This counts texts whose answer stayed the same, wrong ones among them.": (
+            torch.stack([clean == predicted for predicted in attacked]).all(0)
+        ),
+        "This is the share that fell.": ~every,
+    }
+    among = "The denominator is all texts: robust accuracy is compared with clean accuracy, which counts them all."
+    found = {words: float(mask.double().mean()) for words, mask in masks.items()}
+    found |= {
+        among: float(every.sum()) / max(1, int(right.sum())),
+        mean: float((right & holds).double().mean()),
+        f"{mean} And it has to be right as it is.": float(holds.double().mean()),
+        f"{mean} The clean answers are one more condition, not one more attack.": float(
+            torch.cat([right[None], holds]).double().mean()
+        ),
+    }
+    return found
+
+
+def _apart(shares: dict[str, float], of: int) -> bool:
+    """Say whether no two mistakes can be taken for each other."""
+    ranked = sorted(shares.values())
+    return all(later - earlier > 2 / of for earlier, later in itertools.pairwise(ranked))

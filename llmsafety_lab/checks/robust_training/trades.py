@@ -1,4 +1,4 @@
-"""Exercises 4 and 5: TRADES, and the direction of VAT."""
+"""Exercise 4: TRADES."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.answer import Answer, Called
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect_close, expect_tensor
-from llmsafety_lab.checks.robust_training.losses import Case, begin, draw, into, logits, reach, scalar, slope, unit
+from llmsafety_lab.checking.expect import expect_close
+from llmsafety_lab.checking.handles import VectorClassifier
+from llmsafety_lab.checks.robust_training.losses import (
+    Case,
+    begin,
+    by_weights,
+    clean_hands,
+    draw,
+    into,
+    logits,
+    reach,
+    scalar,
+    slope,
+    unit,
+)
 
 
-def _kl(p: Tensor, q: Tensor) -> Tensor:
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    """Return KL(p || q) for each example, of the distributions of two tables of logits."""
     return (p.softmax(-1) * (p.log_softmax(-1) - q.log_softmax(-1))).sum(-1)
 
 
@@ -59,7 +73,7 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
         Mutant(
             "held in evaluation mode",
             "    clean = logits_of(model, embeddings)",
-            "    model['training'] = False\n    clean = logits_of(model, embeddings)",
+            "    model.eval()\n    clean = logits_of(model, embeddings)",
             "loss in evaluation mode",
         ),
         Mutant(
@@ -70,6 +84,31 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
         ),
         Mutant("always under infinity", "start, eps, norm, steps", "start, eps, math.inf, steps", "under 2"),
         Mutant("three steps", "start, eps, norm, steps", "start, eps, norm, 3", "the loss"),
+        Mutant(
+            "divergence under no_grad",
+            "beta * divergence(clean, logits_of(model, embeddings + delta)).mean()",
+            "beta * torch.no_grad()(lambda: divergence(clean, logits_of(model, embeddings + delta)).mean())()",
+            "no gradient flows through the divergence",
+        ),
+        Mutant(
+            "clean prediction detached",
+            "divergence(clean, logits_of(model, embeddings + delta))",
+            "divergence(clean.detach(), logits_of(model, embeddings + delta))",
+            "clean prediction is cut off",
+        ),
+        Mutant(
+            "perturbed prediction detached",
+            "divergence(clean, logits_of(model, embeddings + delta))",
+            "divergence(clean, logits_of(model, embeddings + delta).detach())",
+            "perturbed prediction is cut off",
+        ),
+        Mutant(
+            "climbs by backward()",
+            "    clean = logits_of(model, embeddings)",
+            "    divergence(fixed, logits_of(model, x + delta)).mean().backward()\n"
+            "    clean = logits_of(model, embeddings)",
+            "left gradients in the weights",
+        ),
     ),
 )
 def check_trades(answer: Answer, dice: Dice) -> None:
@@ -86,10 +125,34 @@ def _climb(case: Case, eps: float, norm: float, steps: int, step: float, start: 
     for _ in range(steps):
         at = delta.clone().requires_grad_()
         z = logits(model, x + at, on == "train")
-        value = cross_entropy(z, labels, reduction="none") if on == "label" else _kl(fixed, z)
-        value = _kl(z, fixed) if on == "reversed" else value
+        value = cross_entropy(z, labels, reduction="none") if on == "label" else divergence(fixed, z)
+        value = divergence(z, fixed) if on == "reversed" else value
         delta = into(delta + step * unit(slope(value.sum(), at, mask), norm), eps, norm)
     return delta
+
+
+def _reach(called: Called, case: Case, delta: Tensor, beta: float, training: bool, when: str) -> None:
+    """Fail unless the gradient flows through both predictions."""
+    model, x, labels, _ = case
+
+    def gradients(clean: bool = True, perturbed: bool = True) -> list[Tensor]:
+        def loss(it: VectorClassifier) -> Tensor:
+            one, other = logits(it, x, training), logits(it, x + delta, training)
+            apart = divergence(one if clean else one.detach(), other if perturbed else other.detach()).mean()
+            return cross_entropy(one, labels) + beta * apart
+
+        return by_weights(model, loss)
+
+    mistakes = {
+        "The value is right, but no gradient flows through the divergence: training would lower the cross-entropy "
+        "alone.": gradients(clean=False, perturbed=False),
+        "In the divergence the clean prediction is cut off (detach). That is VAT: in TRADES the gradient flows through "
+        "both predictions.": gradients(clean=False),
+        "In the divergence the perturbed prediction is cut off (detach): the gradient flows through both.": (
+            gradients(perturbed=False)
+        ),
+    }
+    reach(called, gradients(), when, mistakes)
 
 
 def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when: str) -> None:
@@ -104,13 +167,13 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
             on: logits(model, x + _climb(case, eps, norm, steps, 0.6 * eps, start, on), training)
             for on in ("divergence", *slips)
         }
-        ce, kl = cross_entropy(fixed, labels), {on: _kl(fixed, z) for on, z in ends.items()}
+        ce, kl = cross_entropy(fixed, labels), {on: divergence(fixed, z) for on, z in ends.items()}
         if all(abs(float((kl[slip] - kl["divergence"]).mean())) > 1e-3 for slip in slips):
             break
     term = kl["divergence"].mean()
     mistakes = {
         "The divergence is turned round: this is KL(p(x + delta) || p(x)). The clean prediction is the one that the "
-        "other is measured against, so it comes first.": ce + beta * _kl(ends["divergence"], fixed).mean(),
+        "other is measured against, so it comes first.": ce + beta * divergence(ends["divergence"], fixed).mean(),
         "The climb was on the label's loss. TRADES looks for the point where the prediction changes most, right or "
         "wrong.": ce + beta * kl["label"].mean(),
         "The climb was on the divergence turned round: the clean prediction comes first there, too.": (
@@ -137,11 +200,11 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
                 ce + beta * kl["train"].mean()
             ),
             "This is the loss in evaluation mode: after the climb, training goes on in the mode that it was in.": (
-                cross_entropy(calm, labels) + beta * _kl(calm, logits(model, x + delta)).mean()
+                cross_entropy(calm, labels) + beta * divergence(calm, logits(model, x + delta)).mean()
             ),
         }
     asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.6 * eps, "start": start, "beta": beta}
-    called = answer.trace(model, x, labels, mask, **asked)
+    called = answer.trace(model, x, labels, mask, by=[0], **asked)
     got = scalar(called.value, f"The loss {when}")
     other = scalar(answer(model, x, labels, mask, **asked | {"start": -start}), f"The loss {when}")
     ignored = bool((got - other).abs() < 1e-12)
@@ -151,106 +214,17 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
     expect_close(
         got, ce + beta * term, f"The loss {when}", tolerance=1e-5, mistakes=mistakes, hint=hint if ignored else ""
     )
-    reach(called)
+    delta = _climb(case, eps, norm, steps, 0.6 * eps, start, "divergence")
+    _reach(called, case, delta, beta, training, when)
+    clean_hands(called)
     every = (model, x, labels, torch.ones_like(mask))
     free = logits(model, x + _climb(every, eps, norm, steps, 2.5 * eps / steps, start, "divergence"), training)
     got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when} without mask and step")
     hint = "Where no `step` is given, its size is 2.5 * eps / steps."
     expect_close(
-        got, ce + beta * _kl(fixed, free).mean(), f"The loss {when} without mask and step", tolerance=1e-5, hint=hint
+        got,
+        ce + beta * divergence(fixed, free).mean(),
+        f"The loss {when} without mask and step",
+        tolerance=1e-5,
+        hint=hint,
     )
-
-
-@exercise(
-    "robust_training.direction",
-    "Where the prediction bends",
-    points=3,
-    difficulty=4,
-    importance=3,
-    minutes=12,
-    answer="virtual_direction",
-    mutants=(
-        Mutant("asks at the clean point", "x + xi * d", "x + 0 * d", "gradient is 0"),
-        Mutant(
-            "length of each token",
-            "d = steepest(masked(gradient, mask), 2)",
-            "d = masked(torch.nn.functional.normalize(gradient, dim=-1), mask)",
-            "each token",
-        ),
-        Mutant("no normalisation", "d = steepest(masked(gradient, mask), 2)", "d = masked(gradient, mask)", "length 1"),
-        Mutant("padding perturbed", "d = steepest(masked(gradient, mask), 2)", "d = steepest(gradient, 2)", "padding"),
-        Mutant("one iteration for all", "range(iterations)", "range(1)", "one iteration"),
-        Mutant("in train mode", "with evaluating(model):", "if True:", "train mode"),
-        Mutant("another xi", "x + xi * d", "x + 1e-2 * d", "another `xi`"),
-        Mutant("mask demanded", "masked(gradient, mask)", "gradient * mask[..., None]", "None"),
-        Mutant(
-            "downhill", "d = steepest(masked(gradient, mask), 2)", "d = -steepest(masked(gradient, mask), 2)", "sign"
-        ),
-    ),
-)
-def check_direction(answer: Answer, dice: Dice) -> None:
-    for iterations, training, masked in ((1, False, True), (3, True, True), (2, True, False)):
-        for _ in range(300):
-            model, x, _, mask = draw(dice, training)
-            model["first"] = model["first"] / 2
-            mask = mask if masked else torch.ones_like(mask)
-            xi, start = 0.4 + 0.1 * dice.integer(0, 2), begin(dice, x, mask, 2.0)
-            if min(_lengths(model, x, mask, xi, start, iterations)) > 0.005:
-                break
-        _check_direction(answer, (model, x, mask if masked else None, iterations, xi, start))
-
-
-def _once(model: dict[str, Any], x: Tensor, mask: Tensor, xi: float, d: Tensor, training: bool = False) -> Tensor:
-    """Return the masked gradient by the direction of the divergence at x + xi d."""
-    at = d.clone().requires_grad_()
-    value = _kl(logits(model, x, training), logits(model, x + xi * at, training)).sum()
-    return slope(value, at, mask)
-
-
-def _lengths(model: dict[str, Any], x: Tensor, mask: Tensor, xi: float, d: Tensor, iterations: int) -> list[float]:
-    """Return the smallest length of each iteration's gradients: long ones bear `length + 1e-8` in a denominator."""
-    found = []
-    for _ in range(iterations):
-        gradient = _once(model, x, mask, xi, d)
-        d = unit(gradient, 2)
-        found.append(float(gradient.flatten(1).norm(dim=1).min()))
-    return found
-
-
-def _check_direction(answer: Answer, asked: tuple[Any, ...]) -> None:
-    model, x, mask, iterations, xi, start = asked
-    every = torch.ones(x.shape[:2], dtype=torch.bool)
-    real = every if mask is None else mask
-
-    def turned(times: int, sign: int = 1, where: Tensor = real, by: float = xi, training: bool = False) -> Tensor:
-        d = start
-        for _ in range(times):
-            d = sign * unit(_once(model, x, where, by, d, training), 2)
-        return d
-
-    exact, last = turned(iterations), _once(model, x, real, xi, turned(iterations - 1))
-    raw = token = start
-    for _ in range(iterations):
-        raw = _once(model, x, real, xi, raw)
-        token = torch.nn.functional.normalize(_once(model, x, real, xi, token), dim=-1)
-    mistakes = {
-        "You divided each token by its own length: the length is over all of an example's tokens.": token,
-        "The direction has to have length 1, for each example, after every iteration.": raw,
-        "The direction has to have length 1, for each example.": last,
-        "Padding has a part in it: mask the gradient before you divide by its length.": turned(iterations, where=every),
-        "Its sign is wrong in each iteration.": turned(iterations, -1),
-        "This is the perturbation xi d: return the direction.": xi * exact,
-        "This is another `xi`: use the one that is given.": turned(iterations, by=1e-2),
-        "The model was left in train mode: compute inside of `with evaluating(model)`.": (
-            turned(iterations, training=True)
-        ),
-    }
-    if iterations > 1:
-        once = "This is the result of one iteration: each begins with the direction that the one before found."
-        mistakes[once] = turned(1)
-    got = expect_tensor(answer(*asked), x.shape, "The direction")
-    hint = "At the clean point the divergence has its minimum, and its gradient is 0: ask at x + xi d."
-    flat = not bool(got.nan_to_num().any())
-    mode = "in train mode" if model["training"] else "in evaluation mode"
-    what = f"The direction after {iterations} iteration{'s' * (iterations > 1)}, of a model {mode},"
-    expect_close(got, exact, what, tolerance=1e-5, mistakes={} if flat else mistakes, hint=hint if flat else "")
