@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llmsafety_lab.errors import CourseError
+
 MANIFEST = "manifest.json"
 
 
-class CarrierError(RuntimeError):
+class CarrierError(CourseError, RuntimeError):
     """A model or data set could not be had; the message says what was wrong, where, and what to do."""
 
 

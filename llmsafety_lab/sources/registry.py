@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from llmsafety_lab import runtime
+from llmsafety_lab.errors import InputError
 from llmsafety_lab.sources import cache
 from llmsafety_lab.sources.cache import CarrierError, UnknownNameError, UnreachableError
 from llmsafety_lab.sources.packages import Carrier
@@ -142,7 +143,7 @@ def obtain(entry: Registered, source: str, makers: Makers) -> tuple[Path, str, s
         If what came was damaged or not what the registry names, or the disk was full.
     """
     if source not in ("auto", *makers):
-        raise ValueError(f"{entry.name}: source is {source!r}; choose one of {', '.join(('auto', *makers))}.")
+        raise InputError(f"{entry.name}: source is {source!r}; choose one of {', '.join(('auto', *makers))}.")
     chosen = {source: makers[source]} if source != "auto" else makers
     if found := cached(entry, chosen):
         return place(entry, found), found, "from the cache"

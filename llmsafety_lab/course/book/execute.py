@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from llmsafety_lab.course.book import masters
 from llmsafety_lab.course.depends import closure, imported
+from llmsafety_lab.errors import CourseError, NotFoundError
 
 _PACKAGE = Path(__file__).parents[2]
 _PAPERMILL = """
@@ -34,7 +35,7 @@ papermill()
 """
 
 
-class NotebookError(RuntimeError):
+class NotebookError(CourseError, RuntimeError):
     """A notebook failed: its name, the cell, the traceback, and where the partial copy is."""
 
 
@@ -78,7 +79,7 @@ def execute(
     if only:
         wanted = [path for path in paths if {names[path], path.stem} & {name.removesuffix(".md") for name in only}]
         if not wanted:
-            raise LookupError(f"no notebook is named {', '.join(only)}; there are: {', '.join(names.values())}")
+            raise NotFoundError(f"no notebook is named {', '.join(only)}; there are: {', '.join(names.values())}")
         paths = wanted
     folder = root / "_build" / "executed"
     (folder / "cache").mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmsafety_lab.errors import CourseError
+
 _SERVED = (
     ("mathjax/es5/tex-mml-chtml.js", "mathjax/tex-mml-chtml.js"),
     ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
@@ -28,7 +30,7 @@ _TESTING = ("playwright-core", "axe-core")
 _BASE = re.compile(r"`\$\{\w+\.origin\}\$\{\w+\.pathname\}`")  # where the widgets' script thinks its fonts are
 
 
-class BookError(RuntimeError):
+class BookError(CourseError, RuntimeError):
     """The book cannot be built as things stand; the message says why."""
 
 
