@@ -91,7 +91,9 @@ def places(found: Found) -> dict[str, str]:
         ("4711-815 - Li Na - Nov 20, 2026 1130 PM - attention.ipynb", "u003"),
     ],
 )
-def test_every_platform_s_names_find_their_student_unpacked_and_in_a_zip(tmp_path: Path, name: str, student: str) -> None:
+def test_every_platform_s_names_find_their_student_unpacked_and_in_a_zip(
+    tmp_path: Path, name: str, student: str
+) -> None:
     put(tmp_path / "a" / name)
     put(tmp_path / "b" / "download.zip", zipped({name: LAB}))
     assert list(found_in(tmp_path / "a").chosen) == [student]
@@ -127,7 +129,13 @@ def test_the_time_in_a_platform_s_name_counts_before_the_file_s(tmp_path: Path) 
 
 def test_what_is_no_notebook_or_another_lab_s_does_not_displace_the_notebook(tmp_path: Path) -> None:
     put(tmp_path / "u001" / "attention.ipynb", when=1_000_000)
-    for name in ("screenshot.png", ".DS_Store", ".ipynb_checkpoints/attention-checkpoint.ipynb", "Thumbs.db", "notes.txt"):
+    for name in (
+        "screenshot.png",
+        ".DS_Store",
+        ".ipynb_checkpoints/attention-checkpoint.ipynb",
+        "Thumbs.db",
+        "notes.txt",
+    ):
         put(tmp_path / "u001" / name, b"x", when=2_000_000)
     put(tmp_path / "u001" / "tokenization.ipynb", OTHER, when=2_000_000)
     mac = {"lab/attention.ipynb": LAB, "__MACOSX/lab/._attention.ipynb": b"\0\5\x16\7", "lab/.DS_Store": b"x"}

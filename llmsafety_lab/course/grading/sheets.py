@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmsafety_lab.checking.result import Result
-from llmsafety_lab.course.grading.foreign import cell
+from llmsafety_lab.course.grading.foreign import cell, plain
 from llmsafety_lab.course.grading.roster import Student
 
 
@@ -68,7 +68,7 @@ def by_question(titles: Sequence[str], scores: Sequence[Score]) -> str:
 
 def files(found: Sequence[tuple[str, str, str, str]]) -> str:
     """Return a sheet of every file that was found: whose it is, whether it counts, and why."""
-    return _csv([["file", "student", "counted", "why"], *(list(row) for row in found)])
+    return _csv([["file", "student", "verdict", "why"], *([plain(text, 400) for text in row] for row in found)])
 
 
 def _number(value: float | None) -> object:

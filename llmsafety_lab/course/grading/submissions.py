@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,7 +177,7 @@ def _examined(file: File, owner: Owner, direct: bool, answers: Collection[str], 
 
 
 def _suffix(file: File) -> str:
-    return re.sub(r"^.*?(\.\w+)?$", lambda match: (match[1] or "").lower(), file.name)
+    return os.path.splitext(file.name)[1].lower()
 
 
 def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, int]:
