@@ -149,7 +149,7 @@ def test_feedback_goes_back_under_the_platform_s_own_names(tmp_path: Path) -> No
 def test_messages_that_differ_in_numbers_and_names_are_one_failure() -> None:
     column = [lost(EXERCISES[0], Failed(f"The weights are wrong, most at ({k}, 1).", got=k)) for k in range(3)]
     column.append(lost(EXERCISES[0], Failed("Something else.")))
-    assert "3 times" in reports._row(EXERCISES[0].id, column)
+    assert "3 of 4:" in reports._row(EXERCISES[0].id, column)
 
 
 def test_likeness_sees_through_other_names_and_not_through_other_code() -> None:

@@ -153,7 +153,7 @@ def _row(id: str, column: Sequence[Result]) -> str:
         if not result.passed:
             kinds[_kind(result.message)].append(result.message)
     most = max(kinds.values(), key=len, default=[])
-    worst = f"{len(most)} times: {quoted(most[0])}" if most else ""
+    worst = f"{len(most)} of {len(column)}: {quoted(most[0])}" if most else ""
     bar = "█" * round(10 * right / max(1, len(column)))
     points = column[0].points if column else 0
     return f"| {quoted(id)} | {points:g} | {mean:.2f} | {right} of {len(column)} | {bar} | {worst} |"
