@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -38,7 +38,7 @@ class Setting:
     unsafe: bool
 
 
-def graded(tasks: Iterable[Task], setting: Setting, jobs: int) -> Iterator[tuple[Task, list[Result]]]:
+def graded(tasks: Iterable[Task], setting: Setting, jobs: int) -> Generator[tuple[Task, list[Result]], None, None]:
     """Grade in ``jobs`` processes; give each submission's results as they come.
 
     A submission that the grader cannot work with, or that ends its worker, gets results that say so and are marked to
