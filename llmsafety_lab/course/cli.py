@@ -100,7 +100,7 @@ def grade(options: argparse.Namespace) -> int:
         unsafe=options.unsafe,
     )
     print(summary.text)
-    print(f"Written to {options.out}: report.md; grades.csv (Canvas), grades-moodle.csv, questions.csv, files.csv;")
+    print(f"Written to {options.out}: report.html, report.md; grades.csv (Canvas), grades-moodle.csv, questions.csv, files.csv;")
     print("feedback/, feedback.zip (to give back through the platform) and results/.")
     return 0
 

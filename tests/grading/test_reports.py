@@ -15,7 +15,7 @@ import pytest
 
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.result import Result, lost
-from llmsafety_lab.course.grading import likeness, reports, sheets
+from llmsafety_lab.course.grading import likeness, overview, reports, sheets
 from llmsafety_lab.course.grading.foreign import cell, plain, quoted
 from llmsafety_lab.course.grading.policy import Policy
 from llmsafety_lab.course.grading.roster import Student
@@ -101,6 +101,9 @@ def test_the_report_has_every_section_and_no_forged_one(tmp_path: Path, handed, 
     ]
     assert re.search(r"- `v\d[\w.]*`: 1\n", text)
     assert text.count("\n- forged") == 0 and summary.graded == 3 and summary.missing == 2
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(.*?)(?: \(.*)?</h2>", page) == titles and "\x1b" not in page
+    assert "<code>s2</code>" in page and "`" not in page
     listed = rows((tmp_path / "files.csv").read_text(encoding="utf-8"))
     assert len(listed) == 5 and sum(row[2] == "counted" for row in listed) == 3
 
@@ -149,7 +152,7 @@ def test_feedback_goes_back_under_the_platform_s_own_names(tmp_path: Path) -> No
 def test_messages_that_differ_in_numbers_and_names_are_one_failure() -> None:
     column = [lost(EXERCISES[0], Failed(f"The weights are wrong, most at ({k}, 1).", got=k)) for k in range(3)]
     column.append(lost(EXERCISES[0], Failed("Something else.")))
-    assert "3 of 4:" in reports._row(EXERCISES[0].id, column)
+    assert overview._row(EXERCISES[0].id, column)[-1].startswith("3 of 4:")
 
 
 def test_likeness_sees_through_other_names_and_not_through_other_code() -> None:

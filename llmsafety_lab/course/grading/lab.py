@@ -75,7 +75,7 @@ def grade_lab(
     key_file
         The course's secret, at least 16 bytes.
     out
-        The folder for the sheets, ``report.md``, ``feedback/`` and ``results/``.
+        The folder for the sheets, the report, ``feedback/`` and ``results/``.
     due
         What is newer is late; counts before that of ``policy_file`` (see `read_policy`).
     overrides_file
