@@ -100,8 +100,8 @@ def grade(options: argparse.Namespace) -> int:
         unsafe=options.unsafe,
     )
     print(summary.text)
-    print(f"Written to {options.out}: report.html, report.md; grades.csv (Canvas), grades-moodle.csv, questions.csv, files.csv;")
-    print("feedback/, feedback.zip (to give back through the platform) and results/.")
+    print(f"Written to {options.out}: report.html, report.md, feedback/, results/; feedback.zip for the platform;")
+    print("grades.csv (Canvas), grades-moodle.csv, questions.csv, files.csv.")
     return 0
 
 

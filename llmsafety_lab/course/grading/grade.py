@@ -37,7 +37,7 @@ def grade_one(submission: Submission, exercises: list[Exercise], key: bytes, box
     """
     try:
         if submission.data is None:
-            raise InputError(f"This file was not read: {submission.problem}.")
+            raise InputError(f"Not read: {submission.problem.rstrip('.')}.")
         cells = code_cells(submission.data)
     except InputError as error:
         return [lost(exercise, Failed(str(error))) for exercise in exercises]

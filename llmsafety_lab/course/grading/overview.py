@@ -106,7 +106,7 @@ def _sections(exercises: Sequence[Exercise], found: Found, scores: Sequence[Scor
     missing = [score for score in scores if score.student.id not in found.chosen]
     yield "Missing (their cells in the sheets are empty)", [_who(score) for score in missing if not score.results]
     yield "Missing, with points given by hand", [_who(score) for score in missing if score.results]
-    yield "Late", [f"{_who(score)}: {score.days} days begun" for score in scores if score.days]
+    yield "Late", [f"{_who(score)}: {score.days} day{'s' * (score.days > 1)} begun" for score in scores if score.days]
     yield (
         "Stopped by a limit (a busy machine can be the reason; the next run tries again)",
         _again(scores, LIMITED),
@@ -120,7 +120,7 @@ def _sections(exercises: Sequence[Exercise], found: Found, scores: Sequence[Scor
         for id, others in sorted(found.duplicates.items())
     ]
     yield "Handed in more than once", twice
-    by_name = [_file(handed) for handed in chosen if "name" in handed.how]
+    by_name = [_file(handed) for handed in chosen if handed.how.startswith("name")]
     yield "Found by name (look whether it is the right student)", by_name
     yield "Of no student of the roster", [f"{quoted(place)}: {quoted(why)}" for place, why in sorted(found.unknown)]
     versions = Counter(handed.version or "none" for handed in chosen if handed.digest)

@@ -88,7 +88,7 @@ class Owners:
             when = datetime.strptime(match["when"], "%Y-%m-%d-%H-%M-%S").astimezone()
         for student in self._longest_first:
             if re.search(rf"(?:^|_){re.escape(student.id)}$", match["before"], re.IGNORECASE):
-                return Owner(student.id, "Blackboard's user name", when=when)
+                return Owner(student.id, "Blackboard's login", when=when)
         return NOBODY
 
     def _brightspaced(self, part: str) -> Owner | None:
