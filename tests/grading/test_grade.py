@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -27,14 +28,19 @@ from llmsafety_lab.errors import InputError
 FIRST = classroom.EXERCISES[0]
 
 
-def test_a_right_submission_takes_less_than_two_seconds() -> None:
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with Sandbox("attention", Limits()) as sandbox:
+        yield sandbox
+
+
+def test_a_right_submission_takes_less_than_two_seconds(box: Sandbox) -> None:
     submission = Submission("s", "s.ipynb", classroom.notebook(), "", datetime.now(), False)
-    with Sandbox("attention", Limits()) as box:
-        seconds = []
-        for _ in range(5):
-            started = time.perf_counter()
-            results = grade_one(submission, classroom.EXERCISES, b"0" * 16, box)
-            seconds.append(time.perf_counter() - started)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        results = grade_one(submission, classroom.EXERCISES, b"0" * 16, box)
+        seconds.append(time.perf_counter() - started)
     assert all(result.passed for result in results), [result.to_text() for result in results]
     assert min(seconds) < 2
 
@@ -74,25 +80,23 @@ def test_no_two_students_are_asked_the_same_and_one_is_always_asked_the_same() -
     assert draws[0] != draws[1] and draws[0] != draws[2]
 
 
-def test_the_forbidden_is_refused_on_the_tree_and_in_the_sandbox() -> None:
+def test_the_forbidden_is_refused_on_the_tree_and_in_the_sandbox(box: Sandbox) -> None:
     head = f"import torch\ndef {FIRST.answer}(q, k, v, mask=None):\n    return "
     direct = head + "torch.nn.functional.scaled_dot_product_attention(q, k, v), None"
     hidden = head + "getattr(torch.ops.aten, 'scaled_dot' + '_product_attention')(q, k, v), None"
     package = f"from llmsafety_lab.attention import {FIRST.answer}"
-    with Sandbox("attention", Limits()) as box:
-        for code in (direct, hidden, package):
-            submission = Submission("s", "s", classroom.plain(code), "", datetime.now(), False)
-            result = grade_one(submission, [FIRST], b"0" * 16, box)[0]
-            assert result.earned == 0 and "write yourself" in result.message
+    for code in (direct, hidden, package):
+        submission = Submission("s", "s", classroom.plain(code), "", datetime.now(), False)
+        result = grade_one(submission, [FIRST], b"0" * 16, box)[0]
+        assert result.earned == 0 and "write yourself" in result.message
 
 
-def test_what_a_notebook_computes_is_not_run_but_its_constants_are() -> None:
+def test_what_a_notebook_computes_is_not_run_but_its_constants_are(box: Sandbox) -> None:
     cells = "import re\nWORDS = re.compile('a')\nSQUARE = lambda x: max(x, 1) ** 2\nTOTAL = print([1])\n"
     body = "    return len(WORDS.findall('aa')), SQUARE(2), sum(TOTAL)\n"
     data = classroom.plain(f"{cells}def {FIRST.answer}(q, k, v, mask=None):\n{body}")
-    with Sandbox("attention", Limits()) as box:
-        submission = Submission("s", "s", data, "", datetime.now(), False)
-        result = grade_one(submission, [FIRST], b"0" * 16, box)[0]
+    submission = Submission("s", "s", data, "", datetime.now(), False)
+    result = grade_one(submission, [FIRST], b"0" * 16, box)[0]
     assert "NameError: name 'TOTAL'" in result.message
     assert "only imports, functions, classes and constants" in result.hint
 
@@ -135,9 +139,8 @@ RIGHT = masters.solutions(classroom.LAB)[FIRST.id]
         RIGHT.replace(":\n", ":\n    display(1); get_ipython().run_line_magic('time', '1')\n", 1),
     ],
 )
-def test_whatever_ipython_accepts_in_a_cell_keeps_its_points(code: str) -> None:
-    with Sandbox("attention", Limits()) as box:
-        [result] = graded(HEAD + code if not code.startswith("%%") else code.replace("%%time", "%%time\n" + HEAD), box)
+def test_whatever_ipython_accepts_in_a_cell_keeps_its_points(code: str, box: Sandbox) -> None:
+    [result] = graded(HEAD + code if not code.startswith("%%") else code.replace("%%time", "%%time\n" + HEAD), box)
     assert result.passed, result.to_text()
 
 
@@ -152,26 +155,23 @@ def test_whatever_ipython_accepts_in_a_cell_keeps_its_points(code: str) -> None:
         ("check('tokenization.merge')", "the lab tokenization"),
     ],
 )
-def test_why_there_is_no_such_function_is_said(code: str, why: str) -> None:
-    with Sandbox("attention", Limits()) as box:
-        [result] = graded(code, box)
+def test_why_there_is_no_such_function_is_said(code: str, why: str, box: Sandbox) -> None:
+    [result] = graded(code, box)
     assert "There is no function" in result.message and why in result.hint
 
 
-def test_what_stands_in_a_markdown_cell_is_named_as_the_reason() -> None:
+def test_what_stands_in_a_markdown_cell_is_named_as_the_reason(box: Sandbox) -> None:
     data = classroom.plain("import torch")[:-2] + b', {"cell_type": "markdown", "source": %s}]}'
     data = data % json.dumps(f"def {FIRST.answer}(): pass").encode()
-    with Sandbox("attention", Limits()) as box:
-        [result] = grade_one(Submission("s", "s", data, "", datetime.now(), False), [FIRST], b"0" * 16, box)
+    [result] = grade_one(Submission("s", "s", data, "", datetime.now(), False), [FIRST], b"0" * 16, box)
     assert "Markdown" in result.hint
 
 
-def test_a_statement_that_was_left_out_and_an_import_that_failed_are_named_as_the_cause() -> None:
+def test_a_statement_that_was_left_out_and_an_import_that_failed_are_named_as_the_cause(box: Sandbox) -> None:
     filled = f"T = {{}}\nfor b in range(9):\n    T[b] = b\ndef {FIRST.answer}(q, k, v, mask=None):\n    return T[1]"
     failed = f"import not_there\ndef {FIRST.answer}(q, k, v, mask=None):\n    return not_there.f(q)"
-    with Sandbox("attention", Limits()) as box:
-        [left_out] = graded(filled, box)
-        [missing] = graded(failed, box)
+    [left_out] = graded(filled, box)
+    [missing] = graded(failed, box)
     assert "KeyError" in left_out.message and "line 2 of cell 1 does to T is not run" in left_out.hint
     assert "No module named 'not_there'" in missing.hint
 
