@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,41 @@ def test_outside_a_checkout_the_error_says_so_without_a_traceback(tmp_path: Path
     assert "not inside a checkout" in error and "Traceback" not in error
     assert cli.main(["--debug", "build"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_shows_its_traceback_and_what_is_expected_one_line(monkeypatch, capsys) -> None:
+    from llmsafety_lab.errors import CourseError
+
+    def raising(error: Exception):
+        def examine() -> int:
+            raise error
+
+        return examine
+
+    for bug in (ValueError("bug"), KeyError("bug"), RuntimeError("bug")):
+        monkeypatch.setattr("llmsafety_lab.course.doctor.examine", raising(bug))
+        with pytest.raises(type(bug)):
+            cli.main(["doctor"])
+    monkeypatch.setattr("llmsafety_lab.course.doctor.examine", raising(CourseError("it isn't 'there'")))
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().err == "llmsafety-lab doctor: it isn't 'there'\n"
+
+
+@pytest.mark.parametrize("command", ["exercises", "exercises --json"])
+def test_a_reader_that_stops_reading_ends_the_command_quietly(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "llmsafety_lab.course.cli", *command.split()]
+    done = subprocess.run(line, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_outside_a_checkout_the_doctor_asks_for_nothing_that_only_building_needs(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.main(["doctor"])
+    told = capsys.readouterr().out
+    assert "make" not in told and "Node" not in told and "sandbox" in told
 
 
 def test_wrong_options_exit_with_two() -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmsafety_lab.errors import NotFoundError
+
 if TYPE_CHECKING:
     from llmsafety_lab.checking.answer import Answer
     from llmsafety_lab.checking.dice import Dice
@@ -125,7 +127,7 @@ def exercises(topic: str) -> list[Exercise]:
         If there is no such topic.
     """
     if topic not in topics():
-        raise LookupError(f"there is no lab named {topic!r}; the labs are: {', '.join(topics())}")
+        raise NotFoundError(f"there is no lab named {topic!r}; the labs are: {', '.join(topics())}")
     return list(importlib.import_module(f"llmsafety_lab.checks.{topic}").EXERCISES)
 
 
@@ -153,4 +155,4 @@ def find(id: str) -> Exercise:
     for one in every:
         if one.id == id:
             return one
-    raise LookupError(f"there is no exercise {id!r}; this lab has: {', '.join(one.id for one in every)}")
+    raise NotFoundError(f"there is no exercise {id!r}; this lab has: {', '.join(one.id for one in every)}")

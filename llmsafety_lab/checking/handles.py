@@ -113,13 +113,13 @@ def _build(recipe: SmallModel) -> Any:
     from transformers import LlamaForCausalLM
 
     config = recipe.config()
-    with _LOCK, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+    with _LOCK, torch.random.fork_rng(devices=[]):  # the layers draw weights that are overwritten below
         model = LlamaForCausalLM(config).double().eval()
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-            if parameter.dim() == 2:
-                parameter.mul_(4)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        if parameter.dim() == 2:
+            parameter.normal_(std=4 * config.initializer_range, generator=generator)
     if recipe.ahead:
         model.model.register_forward_pre_hook(functools.partial(_look_ahead, recipe.ahead), with_kwargs=True)
     return model

@@ -14,16 +14,20 @@ from llmsafety_lab.checking.expect import Failed
 
 @dataclass(frozen=True)
 class Result:
-    """What an exercise earned, and why."""
+    """What an exercise earned, and why.
+
+    ``again`` says why a graded run should be tried again: a limit stopped it, or the grader itself failed.
+    """
 
     id: str
     title: str
-    points: int
-    earned: int
+    points: float
+    earned: float
     message: str = ""
     expected: str | None = None
     got: str | None = None
     hint: str = ""
+    again: str = ""
 
     @property
     def passed(self) -> bool:
@@ -31,7 +35,7 @@ class Result:
 
     def to_text(self) -> str:
         """Return the result in plain text."""
-        parts = [f"{self.id}: {self.earned} of {self.points}.", self.message]
+        parts = [f"{self.id}: {self.earned:g} of {self.points:g}.", self.message]
         if self.expected is not None or self.got is not None:
             parts.append(f"\n  Expected: {self.expected}\n  Got:      {self.got}")
         if self.hint:
@@ -49,7 +53,7 @@ class Result:
         hint = f"<div>{html.escape(self.hint)}</div>" if self.hint else ""
         return (
             f"<div style='border-left:4px solid {colour};padding:.3em .8em;margin:.3em 0'>"
-            f"<div><b>{mark} {html.escape(self.id)}: {self.earned} of {self.points}.</b> "
+            f"<div><b>{mark} {html.escape(self.id)}: {self.earned:g} of {self.points:g}.</b> "
             f"{html.escape(self.message)}</div>{rows}{hint}</div>"
         )
 

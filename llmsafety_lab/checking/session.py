@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from llmsafety_lab.checking import cells as notebook
 from llmsafety_lab.checking import forbidden
 from llmsafety_lab.checking.handles import Handle, warm
 from llmsafety_lab.checking.remote import Errand, RemoteModel
@@ -25,31 +26,6 @@ from llmsafety_lab.checking.wire import NotPlain, dumps, loads
 
 _PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = tuple({_PACKAGE, *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), "<frozen"})
-_CALLABLE = {
-    "float",
-    "int",
-    "str",
-    "bool",
-    "list",
-    "dict",
-    "set",
-    "tuple",
-    "frozenset",
-    "range",
-    "len",
-    "min",
-    "max",
-    "abs",
-    "sum",
-    "chr",
-    "ord",
-    "bytes",
-    "sorted",
-    "zip",
-    "enumerate",
-}
-_CALLABLE_ROOTS = {"math", "torch", "nn", "F", "np", "numpy", "re", "regex", "string", "codecs", "unicodedata", "sys"}
-GRADED = "of a notebook, only imports, functions, classes and constants are run"
 
 
 class Session:
@@ -89,7 +65,7 @@ class Session:
         except BaseException as error:
             described = describe(error)
             if isinstance(error, NameError) and error.name in self.dropped:
-                described["where"] += f" ({GRADED}, so not what defines {error.name})"
+                described["where"] += f" ({notebook.GRADED}, so not what defines {error.name})"
             return dumps({"error": described})
         try:
             return dumps(result)
@@ -103,15 +79,18 @@ class Session:
         No student code runs here.
         """
         problems = []
+        left_out: list[tuple[str, set[str]]] = []
         for number, source in cells:
             name = f"<cell {number}>"
-            source = without_magics(source)
-            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             try:
+                source = notebook.as_python(source)
+                linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
                 tree = ast.parse(source, name)
-                self.definitions.append((name, definitions(tree)))
-                self.dropped |= {name for node in tree.body if not _is_definition(node) for name in _assigned(node)}
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                self.definitions.append((name, notebook.definitions(tree)))
+                lost = [(f"line {node.lineno} of cell {number}", names) for node, names in notebook.dropped(tree)]
+                left_out += lost
+                self.dropped |= {name for _, names in lost for name in names}
+            except (SyntaxError, ValueError, RecursionError, MemoryError, RuntimeError) as error:
                 line = getattr(error, "lineno", None)
                 problems.append(f"Cell {number} cannot be read{f', line {line}' if line else ''}: {_message(error)}")
         trees = [tree for _, tree in self.definitions]
@@ -119,10 +98,15 @@ class Session:
         needed = {id(node) for _, node in forbidden.used(trees, answer)}
         for tree in trees:
             tree.body = [node for node in tree.body if id(node) in needed]
+        uses = {name for tree in trees for node in tree.body for name in notebook.read(node)}
+        for place, names in left_out:
+            if shared := sorted(names & uses):
+                problems.append(f"What {place} does to {', '.join(shared)} is not run: {notebook.GRADED}.")
         return problems
 
     def _run(self, forbid: list[str], hide: list[str]) -> list[str]:
         """Run the definitions that were kept; return what went wrong in them."""
+        self.namespace.update(notebook.names())
         forbidden.disarm(forbid, hide)
         problems = []
         for name, tree in self.definitions:
@@ -181,51 +165,6 @@ class Session:
 
 def _built(value: Any) -> Any:
     return value.build() if isinstance(value, Handle) else value
-
-
-def definitions(tree: ast.Module) -> ast.Module:
-    """Return a cell's imports, functions, classes and constants: what a graded run keeps of it."""
-    kept: list[ast.stmt] = [node for node in tree.body if _is_definition(node)]
-    return ast.Module(kept, [])
-
-
-def _assigned(node: ast.stmt) -> set[str]:
-    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
-    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
-
-
-def _is_definition(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        return node.value is not None and _is_constant(node.value)
-    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
-
-
-def _is_constant(node: ast.AST) -> bool:
-    if isinstance(node, ast.Lambda):
-        return True
-    if isinstance(node, ast.Call) and not _is_cheap(node):
-        return False
-    return all(map(_is_constant, ast.iter_child_nodes(node)))
-
-
-def _is_cheap(call: ast.Call) -> bool:
-    root = call.func
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    return isinstance(root, ast.Name) and (root.id in _CALLABLE if root is call.func else root.id in _CALLABLE_ROOTS)
-
-
-def without_magics(source: str) -> str:
-    """Return a cell with its IPython magics and shell lines blanked, line for line."""
-    lines = source.split("\n")
-    first = next((line for line in lines if line.strip()), "").lstrip()
-    if first.startswith("%%") and not first.startswith(("%%time", "%%capture")):
-        return ""
-    blank = [line[: len(line) - len(line.lstrip())] + "pass" for line in lines]
-    return "\n".join(
-        empty if line.lstrip().startswith(("%", "!")) or line.rstrip().endswith("?") else line
-        for line, empty in zip(lines, blank, strict=True)
-    )
 
 
 def describe(error: BaseException) -> dict[str, Any]:

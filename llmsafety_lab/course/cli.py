@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import sys
 import traceback
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from llmsafety_lab.errors import CourseError, InputError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -66,22 +69,41 @@ def exercises(options: argparse.Namespace) -> int:
 
 
 def grade(options: argparse.Namespace) -> int:
-    from llmsafety_lab.course.grading.grade import grade
+    from llmsafety_lab.course.grading.lab import Again, grade_lab, plan
     from llmsafety_lab.course.grading.sandbox import Limits
 
-    summary = grade(
+    if options.dry_run:
+        lines = plan(
+            options.submissions,
+            topic=options.lab,
+            roster=options.roster,
+            due=options.due,
+            policy_file=options.policy,
+        )
+        print("\n".join(lines))
+        return 0
+    if not options.key or not options.out:
+        raise InputError("name the key file with --key (llmsafety-lab key KEYFILE makes one) and a folder with --out")
+    if options.key.exists() and options.key.stat().st_mode & 0o077:
+        print(f"warning: others can read {options.key}: chmod 600 {options.key}", file=sys.stderr)
+    asked = options.regrade is not None or options.exercise is not None
+    summary = grade_lab(
         options.submissions,
         topic=options.lab,
         roster=options.roster,
         key_file=options.key,
         out=options.out,
-        limits=Limits(seconds=options.seconds, memory=options.memory << 20),
+        limits=Limits(seconds=options.seconds, submission=3 * options.seconds, memory=options.memory << 20),
         jobs=options.jobs,
         due=options.due,
+        policy_file=options.policy,
+        overrides_file=options.overrides,
+        again=Again(options.regrade or "", options.exercise or "") if asked else None,
         unsafe=options.unsafe,
     )
     print(summary.text)
-    print(f"Written: grades.csv (Canvas), grades-moodle.csv, report.md, feedback/ and results/ in {options.out}")
+    print(f"Written to {options.out}: report.html, report.md, feedback/, results/; feedback.zip for the platform;")
+    print("grades.csv (Canvas), grades-moodle.csv, questions.csv, files.csv.")
     return 0
 
 
@@ -94,7 +116,7 @@ def gradescope(options: argparse.Namespace) -> int:
         print(f"{results['score']} points")
         return 0
     if not options.key:
-        raise ValueError("name the key file with --key (llmsafety-lab key KEYFILE makes one)")
+        raise InputError("name the key file with --key (llmsafety-lab key KEYFILE makes one)")
     gradescope.pack(masters.root(), options.lab, options.key, options.out)
     print(f"{options.out}: upload it under Configure Autograder")
     return 0
@@ -204,16 +226,36 @@ def parser() -> argparse.ArgumentParser:
         "grade a lab's submissions",
         "grade downloads/ --lab attention --roster roster.csv --key course.key --out grades/",
     )
-    one.add_argument("submissions", type=Path, help="a folder of notebooks and of Canvas or Moodle downloads")
+    one.add_argument("submissions", type=Path, help="a folder of notebooks and of the platform's downloads")
     one.add_argument("--lab", required=True, help="the topic, such as attention")
     one.add_argument(
         "--roster", type=Path, required=True, help="CSV: id,name and where known email,canvas_id,moodle_id"
     )
-    one.add_argument("--key", type=Path, required=True, help="the course's secret (llmsafety-lab key makes one)")
-    one.add_argument("--out", type=Path, required=True, help="the folder for the results; a second run goes on there")
-    one.add_argument("--due", type=datetime.fromisoformat, help="what is newer is reported as late: 2027-03-01T23:59")
+    one.add_argument("--key", type=Path, help="the course's secret (llmsafety-lab key makes one)")
+    one.add_argument("--out", type=Path, help="the folder for the results; a second run goes on there")
+    one.add_argument("--dry-run", action="store_true", help="show which file counts for whom; run and write nothing")
+    one.add_argument(
+        "--due",
+        type=_moment,
+        help="what is newer is late: 2027-03-01 (the end of that day), 2027-03-01T18:00 or 2027-03-01T18:00+01:00",
+    )
+    one.add_argument("--policy", type=Path, help="YAML: due, extensions, grace_minutes, percent_a_day, most_percent")
+    one.add_argument("--overrides", type=Path, help="CSV: student,exercise,points and where wanted comment,of")
+    one.add_argument(
+        "--regrade",
+        nargs="?",
+        const="",
+        metavar="STUDENT",
+        help="grade again what is graded already: of this student, or of all",
+    )
+    one.add_argument("--exercise", metavar="ID", help="grade only this exercise again")
     one.add_argument("--jobs", type=_positive, default=2, help="how many submissions side by side (default: 2)")
-    one.add_argument("--seconds", type=float, default=20, help="for one exercise (default: 20)")
+    one.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=20,
+        help="for one exercise; a submission has three times as many (default: 20)",
+    )
     one.add_argument("--memory", type=_positive, default=1024, help="for one exercise, in MB (default: 1024)")
     one.add_argument(
         "--unsafe", action="store_true", help="run the students' code with no sandbox: it can do all you can"
@@ -258,23 +300,44 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return number
+
+
+def _moment(text: str) -> datetime:
+    from llmsafety_lab.course.grading.policy import moment
+
+    try:
+        return moment(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no date such as 2027-03-01 or 2027-03-01T18:00+01:00") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0 where all is well, 1 where something failed, 2 where the call is wrong."""
+    """Run the command; return 0 where all is well, 1 where something failed, 2 where the call is wrong.
+
+    What is expected to go wrong (`CourseError`) and what the system refuses are shown as one line, all else with its
+    traceback.
+    """
     options = parser().parse_args(arguments)
     try:
-        return options.function(options)
+        code = options.function(options)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 1
-    except Exception as error:
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        return 0
+    except (CourseError, OSError) as error:
         if options.debug:
             traceback.print_exc()
-        message = (
-            str(error)
-            if isinstance(error, RuntimeError | ValueError | LookupError)
-            else f"{type(error).__name__}: {error}"
-        )
-        print(f"llmsafety-lab {options.command}: {message.strip(chr(39))}", file=sys.stderr)
+        message = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
+        print(f"llmsafety-lab {options.command}: {message}", file=sys.stderr)
         return 2 if isinstance(error, ValueError | LookupError | OSError) else 1
 
 

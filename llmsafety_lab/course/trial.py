@@ -10,11 +10,12 @@ from typing import Any
 
 from llmsafety_lab.checking import exercise, forbidden
 from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.cells import as_python, definitions
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Exercise
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.result import Result, assess, lost
-from llmsafety_lab.checking.session import Session, definitions
+from llmsafety_lab.checking.session import Session
 from llmsafety_lab.course.book import masters
 
 SEEDS = ("a", "b", "c")
@@ -41,7 +42,7 @@ def trial(root: Path, exercise_id: str, files: Sequence[Path]) -> list[tuple[Pat
         if cell.cell_type == "code" and not {"stub", "solution"} & set(masters.tags(cell))
     ]
     others = [source for id, source in masters.solutions(master).items() if id != exercise_id]
-    before = [ast.unparse(definitions(ast.parse(source))) for source in given + others]
+    before = [ast.unparse(definitions(ast.parse(as_python(source)))) for source in given + others]
     return [(file, _tried(wanted, before, file)) for file in files]
 
 

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import platformdirs
 
+from llmsafety_lab.errors import CourseError
+
 MANIFEST = "manifest.json"
 
 
-class CarrierError(RuntimeError):
+class CarrierError(CourseError, RuntimeError):
     """A model or data set could not be had; the message says what was wrong, where, and what to do."""
 
 

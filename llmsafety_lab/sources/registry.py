@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llmsafety_lab.errors import InputError
 from llmsafety_lab.sources import cache
 from llmsafety_lab.sources.cache import UnknownNameError, UnreachableError
 from llmsafety_lab.sources.entry import Entry, Source
@@ -143,7 +144,7 @@ def obtain(entry: Entry, source: str, progress: bool = True) -> tuple[Path, str,
     """
     names = ("auto", *(one.name for one in entry.sources))
     if source not in names:
-        raise ValueError(f"{entry.name}: source is {source!r}; choose one of {', '.join(names)}.")
+        raise InputError(f"{entry.name}: source is {source!r}; choose one of {', '.join(names)}.")
     chosen = [one for one in entry.sources if source in ("auto", one.name)]
     if found := cached(entry, chosen):
         return place(entry, found), found.name, "from the cache"

@@ -11,10 +11,11 @@ import pytest
 
 from llmsafety_lab.checking import exercise
 from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.cells import as_python, definitions
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Exercise
 from llmsafety_lab.checking.result import Result, assess
-from llmsafety_lab.checking.session import Session, definitions, without_magics
+from llmsafety_lab.checking.session import Session
 from llmsafety_lab.course.book import masters
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def labs() -> dict[str, dict[str, str]]:
         given = [
             cell for cell in cells if cell.cell_type == "code" and not {"stub", "solution"} & set(masters.tags(cell))
         ]
-        kept = [ast.unparse(definitions(ast.parse(without_magics(cell.source)))) for cell in given]
+        kept = [ast.unparse(definitions(ast.parse(as_python(cell.source)))) for cell in given]
         stubs = [cell.source for cell in cells if "stub" in masters.tags(cell)]
         found[topic] = {**masters.solutions(path), "": "\n".join(kept), "stubs": "\n\n".join(stubs)}
     return found

@@ -16,8 +16,9 @@ import pytest
 
 from llmsafety_lab.course import cli
 from llmsafety_lab.course.grading.grade import grade_one
-from llmsafety_lab.course.grading.sandbox import Limits, Unsafe
+from llmsafety_lab.course.grading.sandbox import Limits
 from llmsafety_lab.course.grading.submissions import Submission
+from llmsafety_lab.course.grading.unsafe import Unsafe
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,7 @@ def autograder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(autograder: Path, tmp_path: Path, files: dict[str, bytes]) -> dict:
     (tmp_path / "submission").mkdir()
     for name, data in files.items():
+        (tmp_path / "submission" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "submission" / name).write_bytes(data)
     (tmp_path / "source").symlink_to(autograder / "source")
     (tmp_path / "submission_metadata.json").write_text(json.dumps({"users": [{"email": "s1@example.org", "id": 7}]}))
@@ -75,10 +77,22 @@ def test_a_right_submission_scores_everything(autograder: Path, tmp_path: Path) 
     assert all(test["status"] == "passed" for test in results["tests"])
 
 
-@pytest.mark.parametrize("files", [{}, {"a.ipynb": b"{}", "b.ipynb": b"{}"}, {"a.txt": b"x"}])
-def test_anything_but_one_notebook_is_told_so(autograder: Path, tmp_path: Path, files: dict[str, bytes]) -> None:
+def test_a_zip_made_on_a_mac_and_another_lab_s_notebook_do_not_hide_the_one_that_counts(
+    autograder: Path, tmp_path: Path
+) -> None:
+    files = {"__MACOSX/._mine.ipynb": b"\0\5", "mine.ipynb": classroom.notebook(), "z.ipynb": classroom.plain("x = 1")}
+    assert run(autograder, tmp_path, files)["score"] == classroom.POINTS
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [({}, "no file was handed in"), ({"a.ipynb": b"{}"}, "not a Jupyter notebook"), ({"a.png": b"x"}, "no notebook")],
+)
+def test_anything_but_a_notebook_is_told_so(
+    autograder: Path, tmp_path: Path, files: dict[str, bytes], words: str
+) -> None:
     results = run(autograder, tmp_path, files)
-    assert results["score"] == 0 and "not one" in results["tests"][0]["output"]
+    assert results["score"] == 0 and words in results["tests"][0]["output"]
 
 
 def test_where_the_container_allows_no_sandbox_the_code_runs_as_another_user(tmp_path: Path) -> None:
@@ -89,6 +103,6 @@ def test_where_the_container_allows_no_sandbox_the_code_runs_as_another_user(tmp
     code = f"def {first.answer}(*a, **k):\n    raise ValueError(open({str(secret)!r}).read())"
     submission = Submission("s", "s", classroom.plain(code), "", datetime.now(), False)
     uid = 65534 if os.getuid() == 0 else 0
-    with Unsafe(Limits(), uid=uid) as box:
+    with Unsafe("attention", Limits(), uid=uid) as box:
         result = grade_one(submission, [first], b"0" * 16, box)[0]
     assert ("PermissionError" in result.message) == bool(uid), result.message

@@ -31,13 +31,14 @@ from tqdm import tqdm
 
 from llmsafety_lab.course import depends
 from llmsafety_lab.course.book import environment, masters
+from llmsafety_lab.errors import CourseError, NotFoundError
 from llmsafety_lab.sources import cache
 
 _KERNEL = Path(__file__).with_name("kernel.py")
 _DAYS = 30  # for which a copy that no run asks for is kept
 
 
-class NotebookError(RuntimeError):
+class NotebookError(CourseError, RuntimeError):
     """A notebook failed: its name, the cell, the traceback, and where the partial copy is."""
 
 
@@ -96,7 +97,7 @@ def execute(
     chosen = {name.removesuffix(".md") for name in only}
     wanted = [name for name, path in names.items() if not only or {name, path.stem} & chosen]
     if not wanted:
-        raise LookupError(f"no notebook is named {', '.join(only)}; there are: {', '.join(names)}")
+        raise NotFoundError(f"no notebook is named {', '.join(only)}; there are: {', '.join(names)}")
     store = cache.root() / "executed"
     store.mkdir(parents=True, exist_ok=True)
     todo = [_job(root, name, names[name], scale) for name in wanted]

@@ -21,13 +21,14 @@ import yaml
 
 from llmsafety_lab import __version__
 from llmsafety_lab.checking import exercise
+from llmsafety_lab.errors import CourseError, NotFoundError
 
 _HEADING = re.compile(r"^### \{exercise\}`([\w.]+)`[ \t]*$", re.MULTILINE)
 _CHAPTER = re.compile(r"\]\(\.\./chapters/(\w+)\.md(#[\w-]+)?\)")
 _KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-class MasterError(ValueError):
+class MasterError(CourseError, ValueError):
     """A master is not as the build needs it."""
 
 
@@ -43,7 +44,7 @@ def root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").exists() and (folder / "labs").is_dir():
             return folder
-    raise LookupError(
+    raise NotFoundError(
         f"{here} is not inside a checkout of the course (no folder here or above holds _toc.yml and labs)"
     )
 

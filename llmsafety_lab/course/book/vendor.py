@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from llmsafety_lab.errors import CourseError
+
 _SERVED = (
     ("mermaid/dist/mermaid.min.js", "mermaid/mermaid.min.js"),
     ("minisearch/dist/umd/index.js", "search/minisearch.js"),
@@ -27,7 +29,7 @@ _BUILDING = (
 """What the build and the tests use of npm's packages, beside what the site serves."""
 
 
-class BookError(RuntimeError):
+class BookError(CourseError, RuntimeError):
     """The book cannot be built as things stand; the message says why."""
 
 

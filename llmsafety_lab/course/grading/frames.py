@@ -7,11 +7,47 @@ import struct
 import time
 from typing import Any
 
+from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.wire import LIMIT, NotPlain
 
 
 class Closed(Exception):
     """The other side has gone."""
+
+
+class TimedOut(Failed):
+    """The answer's time is over."""
+
+
+class Ended(Failed):
+    """The answer's process has ended."""
+
+
+class Line:
+    """Carries requests to a process and its answers back, until a deadline."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self.ended: Failed | None = None
+        self._connection = connection
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+
+    def __call__(self, data: bytes) -> bytes:
+        if self.ended is not None:
+            raise self.ended
+        try:
+            send(self._connection, data)
+            return receive(self._connection, self._deadline)
+        except TimeoutError:
+            self.ended = TimedOut(f"The answer took longer than the {self._seconds:g} seconds that it may take.")
+        except Closed:
+            self.ended = Ended(
+                "The answer's process ended before it had answered.",
+                hint="It used more memory, processor time or threads than an exercise may use, or it ended itself.",
+            )
+        except NotPlain as error:
+            raise Failed(f"The answer sent {error}.") from None
+        raise self.ended
 
 
 def send(connection: socket.socket, data: bytes) -> None:

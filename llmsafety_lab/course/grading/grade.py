@@ -1,146 +1,103 @@
-"""Grades a lab's submissions: each exercise's check outside, the student's code in the sandbox."""
+"""Grades one submission: each exercise's check outside, the student's code in the sandbox."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import hmac
-import json
 import os
-import queue
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from datetime import datetime
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from llmsafety_lab.checking import exercise
 from llmsafety_lab.checking.answer import Answer
+from llmsafety_lab.checking.cells import GRADED, why_missing
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Exercise
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.result import Result, assess, lost
-from llmsafety_lab.checking.session import GRADED
-from llmsafety_lab.course import depends
-from llmsafety_lab.course.grading import reports
-from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, Unsafe
-from llmsafety_lab.course.grading.submissions import InputError, Submission, code_cells, collect, read_roster
+from llmsafety_lab.course.grading.frames import Line, TimedOut
+from llmsafety_lab.course.grading.notebooks import code_cells, in_text
+from llmsafety_lab.course.grading.sandbox import Sandbox
+from llmsafety_lab.course.grading.submissions import Submission
+from llmsafety_lab.course.grading.unsafe import Unsafe
+from llmsafety_lab.errors import InputError
 
 Box = Sandbox | Unsafe
+Cells = list[tuple[int, str]]
+
+LIMITED = "limit"
+BROKEN = "grader"
 
 
-def grade(
-    submissions: Path,
-    *,
-    topic: str,
-    roster: Path,
-    key_file: Path,
-    out: Path,
-    limits: Limits,
-    jobs: int = 2,
-    due: datetime | None = None,
-    unsafe: bool = False,
-) -> reports.Summary:
-    """Grade every submission of a lab and write the grade sheets and feedback pages.
+def grade_one(submission: Submission, exercises: list[Exercise], key: bytes, box: Box) -> list[Result]:
+    """Return the results of one submission, exercise by exercise, each in a process of its own.
 
-    What is graded already, by the same checks, key and limits, is not graded again: a run that was killed goes on.
-
-    Parameters
-    ----------
-    submissions
-        A folder of notebooks and LMS downloads.
-    topic
-        The lab.
-    roster
-        A CSV file with the columns id and name (see `read_roster`).
-    key_file
-        The course's secret, at least 16 bytes.
-    out
-        The folder for ``grades.csv``, ``grades-moodle.csv``, ``report.md``, ``feedback/`` and ``results/``.
-    unsafe
-        Run the students' code without a sandbox.
-
-    Raises
-    ------
-    InputError
-        If an input cannot be used.
-    SandboxError
-        If there is no sandbox on this machine.
+    All exercises together have the time that the box's limits give to a submission; what is not started in it, or was
+    stopped by a limit, is marked as such (`Result.again`).
     """
-    every = exercise.exercises(topic)
-    students = read_roster(roster)
-    key = read_key(key_file)
-    found = collect(submissions, students, due)
-    (out / "state").mkdir(parents=True, exist_ok=True)
-    with _alone(out), contextlib.ExitStack() as boxes:
-        salt = _salt(topic, key, limits)
-        open_boxes: queue.SimpleQueue[Box] = queue.SimpleQueue()
-        for _ in range(min(jobs, max(1, len(found.chosen)))):
-            box: Box = Unsafe(limits) if unsafe else Sandbox(topic, limits)
-            boxes.callback(box.close)
-            open_boxes.put(box)
-
-        def one(submission: Submission) -> dict[str, Any]:
-            state = out / "state" / f"{submission.student}.json"
-            content = submission.data if submission.data is not None else submission.problem.encode()
-            fingerprint = hmac.new(salt, content, hashlib.sha256).hexdigest()
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                kept = json.loads(state.read_text(encoding="utf-8"))
-                if kept["fingerprint"] == fingerprint:
-                    return kept
-            box = open_boxes.get()
-            try:
-                results = grade_one(submission, every, key, box)
-            finally:
-                open_boxes.put(box)
-            graded = {"fingerprint": fingerprint, "results": [result.to_dict() for result in results]}
-            write(state, json.dumps(graded))
-            return graded
-
-        with ThreadPoolExecutor(jobs) as pool:
-            order = sorted(found.chosen)
-            graded = pool.map(one, [found.chosen[student] for student in order])
-            try:
-                states = dict(zip(order, tqdm(graded, total=len(order), unit="student", desc="grading"), strict=True))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        results = {student: [Result(**one) for one in states[student]["results"]] for student in order}
-        return reports.write_all(out, topic, students, every, found, results)
-
-
-def grade_one(submission: Submission, every: list[Exercise], key: bytes, box: Box) -> list[Result]:
-    """Return the results of one submission, exercise by exercise, each in a process of its own."""
     try:
         if submission.data is None:
-            raise InputError(f"This file was not read: {submission.problem}.")
+            raise InputError(f"Not read: {submission.problem.rstrip('.')}.")
         cells = code_cells(submission.data)
     except InputError as error:
-        return [lost(one, Failed(str(error))) for one in every]
-    return [_grade_exercise(cells, one, Dice.of(key, one.id, submission.student), box) for one in every]
+        return [lost(exercise, Failed(str(error))) for exercise in exercises]
+    left = box.limits.submission
+    results = []
+    for asked in exercises:
+        if left <= 0:
+            spent = f"The {box.limits.submission:g} seconds of the submission were spent before this exercise was run."
+            results.append(replace(lost(asked, TimedOut(spent)), again=LIMITED))
+            continue
+        started = time.monotonic()
+        dice = Dice.of(key, asked.id, submission.student)
+        with box.run(min(box.limits.seconds, left)) as line:
+            result = _grade_exercise(cells, asked, dice, line)
+            results.append(replace(result, again=LIMITED) if line.ended and not result.passed else result)
+        left -= time.monotonic() - started
+    elsewhere = [result.id for result in results if result.message.startswith("There is no function or class")]
+    return [_explained(result, submission.data, cells) if result.id in elsewhere else result for result in results]
 
 
-def _grade_exercise(cells: list[tuple[int, str]], one: Exercise, dice: Dice, box: Box) -> Result:
-    with box.run() as transport:
-        answer = Answer(one.answer, transport)
-        try:
-            problems = answer.ask(
-                "load", cells=[list(cell) for cell in cells], answer=one.answer, forbid=list(one.forbid)
-            )
-            hide = [f"llmsafety_lab.{module}" for module in exercise.homes(one.topic)]
-            ran = answer.ask("run", forbid=list(one.forbid), hide=hide)
-            if answer.ask("has", name=one.answer) is not True:
-                reasons = [str(text)[:500] for text in [*problems, *ran][:3]] if isinstance(ran, list) else []
-                raise Failed(f"There is no function or class {one.answer} ({GRADED}).", hint=" ".join(reasons))
-        except Failed as failed:
-            message = re.sub(rf"^{re.escape(one.answer)} stopped with ", "", failed.message)
-            return lost(one, Failed(message, hint=failed.hint))
-        return assess(one, answer, dice)
+def _grade_exercise(cells: Cells, asked: Exercise, dice: Dice, line: Line) -> Result:
+    answer = Answer(asked.answer, line)
+    notes: list[str] = []
+    try:
+        forbid = list(asked.forbid)
+        sent = [list(cell) for cell in cells]
+        notes += _texts(answer.ask("load", cells=sent, answer=asked.answer, forbid=forbid))
+        hide = [f"llmsafety_lab.{module}" for module in exercise.homes(asked.topic)]
+        notes += _texts(answer.ask("run", forbid=forbid, hide=hide))
+        if answer.ask("has", name=asked.answer) is not True:
+            raise Failed(f"There is no function or class {asked.answer} ({GRADED}).")
+    except Failed as failed:
+        message = re.sub(rf"^{re.escape(asked.answer)} stopped with ", "", failed.message)
+        result = lost(asked, Failed(message, hint=failed.hint))
+    else:
+        result = assess(asked, answer, dice)
+    if result.passed or not notes:
+        return result
+    return replace(result, hint=Failed("", hint=" ".join([result.hint, *notes[:3]]).strip()).hint)
+
+
+def _texts(value: object) -> list[str]:
+    return [str(text)[:500] for text in value[:3]] if isinstance(value, list) else []
+
+
+def _explained(result: Result, data: bytes, cells: Cells) -> Result:
+    """Add to a result why the function was not found, as far as the notebook shows it."""
+    asked = exercise.find(result.id)
+    reason = why_missing(cells, asked.answer)
+    if not reason and in_text(data, asked.answer):
+        reason = f"{asked.answer} is in a Markdown or raw cell: make it a code cell."
+    if not reason and (others := _labs_of(cells) - {asked.topic}):
+        reason = f"This looks like the notebook of the lab {' or '.join(sorted(others))}."
+    return replace(result, hint=Failed("", hint=f"{reason} {result.hint}".strip()).hint)
+
+
+def _labs_of(cells: Cells) -> set[str]:
+    """Return the labs whose checks a notebook calls."""
+    called = re.findall(r"""check\(["'](\w+)\.\w+["']\)""", "\n".join(source for _, source in cells))
+    return set(called) & set(exercise.topics())
 
 
 def read_key(path: Path) -> bytes:
@@ -168,19 +125,3 @@ def write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-
-
-def _salt(topic: str, key: bytes, limits: Limits) -> bytes:
-    digest = hmac.new(key, json.dumps([topic, asdict(limits)]).encode(), hashlib.sha256)
-    for path in sorted(depends.closure({"llmsafety_lab.course.grading.grade", f"llmsafety_lab.checks.{topic}"})):
-        digest.update(path.read_bytes())
-    return digest.digest()
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    try:
-        with FileLock(out / "state" / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise InputError(f"another run is grading into {out}: wait for it, or name another folder") from None

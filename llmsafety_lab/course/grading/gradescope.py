@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from llmsafety_lab.checking import exercise
 from llmsafety_lab.course.grading import reports
 from llmsafety_lab.course.grading.grade import grade_one, read_key, write
-from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, SandboxError, Unsafe
-from llmsafety_lab.course.grading.submissions import LARGEST, Submission
+from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, SandboxError
+from llmsafety_lab.course.grading.submissions import of_one
+from llmsafety_lab.course.grading.unsafe import Unsafe
 
 _SETUP = """#!/usr/bin/env bash
 # Gradescope runs this once, as root, when the autograder's image is built.
@@ -80,22 +80,14 @@ def run(base: Path, topic: str) -> dict[str, Any]:
     users = sorted(str(user.get("email") or user.get("id") or "") for user in metadata.get("users", []))
     student = ",".join(users)
     every = exercise.exercises(topic)
-    files = sorted((base / "submission").rglob("*.ipynb"))
-    notebooks = [path for path in files if path.is_file() and not path.is_symlink()]
-    now = datetime.now()
-    if len(notebooks) != 1:
-        submission = Submission(student, "", None, f"{len(notebooks)} notebooks were handed in, not one", now, False)
-    elif notebooks[0].stat().st_size > LARGEST:
-        submission = Submission(student, "", None, "it is too large for a notebook", now, False)
-    else:
-        submission = Submission(student, notebooks[0].name, notebooks[0].read_bytes(), "", now, False)
+    submission = of_one(base / "submission", student, [asked.answer for asked in every])
     limits = Limits()
     key = read_key(base / "source" / "key")
     try:
         with Sandbox(topic, limits) as box:
             graded = grade_one(submission, every, key, box)
     except SandboxError:
-        with Unsafe(limits, uid=_NOBODY) as other:
+        with Unsafe(topic, limits, uid=_NOBODY) as other:
             graded = grade_one(submission, every, key, other)
     results = reports.gradescope(graded)
     write(base / "results" / "results.json", json.dumps(results, indent=1))

@@ -9,28 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmsafety_lab.checking.answer import Transport
 from llmsafety_lab.checking.exercise import homes
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.handles import warm
-from llmsafety_lab.checking.wire import NotPlain, dumps
-from llmsafety_lab.course.grading.frames import Closed, receive, send
+from llmsafety_lab.checking.wire import dumps
+from llmsafety_lab.course.grading.frames import Line
+from llmsafety_lab.errors import CourseError
 
 _PACKAGE = Path(__file__).parents[2]
 _START_SECONDS = 120
 
 
-class SandboxError(RuntimeError):
+class SandboxError(CourseError, RuntimeError):
     """The sandbox cannot be had, or does not start."""
 
 
@@ -42,6 +40,8 @@ class Limits:
     ----------
     seconds
         Of the clock, and of the processor.
+    submission
+        Seconds of the clock for all exercises of one submission; `grade` keeps them.
     memory, disk
         In bytes.
     processes
@@ -49,6 +49,7 @@ class Limits:
     """
 
     seconds: float = 20
+    submission: float = 60
     memory: int = 1 << 30
     disk: int = 16 << 20
     processes: int = 8
@@ -113,25 +114,25 @@ class Sandbox:
             self._process = None
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[Transport]:
+    def run(self, seconds: float | None = None) -> Iterator[Line]:
         """Give a fresh process for one exercise; it is gone when the block ends."""
         if self._process is None:
             self._start()
-        with self._fork() as transport:
+        with self._fork(seconds) as transport:
             yield transport
         if self._process is None or self._process.poll() is not None:
             self.close()
             raise SandboxError("the sandbox ended while it was in use; nothing is lost, run the same command again")
 
     @contextlib.contextmanager
-    def _fork(self) -> Iterator[Transport]:
+    def _fork(self, seconds: float | None = None) -> Iterator[Line]:
         ours, theirs = socket.socketpair()
         leash, held = socket.socketpair()
         with ours, leash:
             with theirs, held:
                 limits = json.dumps(asdict(self.limits)).encode()
                 socket.send_fds(self._control, [limits], [theirs.fileno(), held.fileno()])
-            yield _transport(ours, self.limits.seconds)
+            yield Line(ours, min(self.limits.seconds, seconds or self.limits.seconds))
 
     def _start(self) -> None:
         self.close()
@@ -200,71 +201,3 @@ def _view(topic: str) -> list[str]:
     for place in (str(_PACKAGE / "checks"), "/dev", "/"):
         view += ["--remount-ro", place]
     return view
-
-
-def _transport(connection: socket.socket, seconds: float) -> Transport:
-    deadline = time.monotonic() + seconds
-
-    def carry(data: bytes) -> bytes:
-        try:
-            send(connection, data)
-            return receive(connection, deadline)
-        except TimeoutError:
-            raise Failed(f"The answer took longer than the {seconds:g} seconds that an exercise may take.") from None
-        except Closed:
-            raise Failed(
-                "The answer's process ended before it had answered.",
-                hint="It used more memory, processor time or threads than an exercise may use, or it ended itself.",
-            ) from None
-        except NotPlain as error:
-            raise Failed(f"The answer sent {error}.") from None
-
-    return carry
-
-
-class Unsafe:
-    """Runs a student's code in a process of the caller's own, with nothing between it and the caller's files.
-
-    Parameters
-    ----------
-    limits
-        Only the time is kept, unless there is a ``uid``.
-    uid
-        Another user for the process to become, for a caller who is the superuser of a container that is thrown away.
-    """
-
-    def __init__(self, limits: Limits, uid: int = 0) -> None:
-        self.limits = limits
-        self.uid = uid
-
-    def __enter__(self) -> Unsafe:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing is kept between exercises."""
-
-    @contextlib.contextmanager
-    def run(self) -> Iterator[Transport]:
-        """Give a fresh process for one exercise; it is gone when the block ends."""
-        token = secrets.token_bytes(16)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            server.settimeout(_START_SECONDS)
-            port = server.getsockname()[1]
-            command = [sys.executable, "-m", "llmsafety_lab.checking.session", str(port), token.hex()]
-            command += [json.dumps(asdict(self.limits)), str(self.uid)]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                while True:
-                    connection, _ = server.accept()
-                    connection.settimeout(_START_SECONDS)
-                    if secrets.compare_digest(connection.recv(len(token), socket.MSG_WAITALL), token):
-                        break
-                    connection.close()
-                with connection:
-                    yield _transport(connection, self.limits.seconds)
-            finally:
-                process.kill()
-                process.wait()

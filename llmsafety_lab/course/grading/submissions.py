@@ -1,41 +1,29 @@
-"""Who is in the course, and which notebook each of them handed in: loose files and LMS downloads in any mix."""
+"""Which notebook each student handed in: loose files and platforms' downloads in any mix."""
 
 from __future__ import annotations
 
-import csv
-import json
+import hashlib
+import os
 import re
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-LARGEST = 20 * 2**20
-"""The largest notebook that is read, in bytes."""
+from llmsafety_lab.course.grading.archives import File, files
+from llmsafety_lab.course.grading.notebooks import code_cells, named, version
+from llmsafety_lab.course.grading.owners import Owner, Owners
+from llmsafety_lab.course.grading.policy import Policy
+from llmsafety_lab.course.grading.roster import Student
+from llmsafety_lab.errors import InputError
 
-_CANVAS = re.compile(r"^[^_]+_(?P<late>LATE_)?(?P<user>\d+)_\d+_.*$")
-_MOODLE = re.compile(r"^(?P<name>.+?)_(?P<user>\d+)_assignsubmission_file_?$")
-
-
-class InputError(ValueError):
-    """What the teacher gave cannot be used: what, where, and what to do."""
-
-
-@dataclass(frozen=True)
-class Student:
-    """A line of the roster."""
-
-    id: str
-    name: str
-    email: str = ""
-    canvas_id: str = ""
-    moodle_id: str = ""
+_NOTEBOOKS = (".ipynb", ".json", ".txt", "")
+"""How a notebook's name may end: some browsers save it under another."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One file that was handed in.
+    """What a student handed in, read.
 
     Parameters
     ----------
@@ -53,53 +41,71 @@ class Submission:
     late: bool
 
 
-@dataclass
-class Collection:
-    """The submission that counts of each student, and what else was found."""
-
-    chosen: dict[str, Submission] = field(default_factory=dict)
-    duplicates: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-
-
-def read_roster(path: Path) -> list[Student]:
-    """Read a CSV file with the columns id and name, and email, canvas_id and moodle_id where there are any.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, lacks a column, or names an id twice.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"the roster {path} cannot be read: {error}") from None
-    if not rows or not {"id", "name"} <= rows[0].keys():
-        raise InputError(
-            f"the roster {path} needs a first line with the columns id and name, and a line for each student"
-        )
-    students: dict[str, Student] = {}
-    for number, row in enumerate(rows, start=2):
-        values = {name: (row.get(name) or "").strip() for name in Student.__dataclass_fields__}
-        if not re.fullmatch(r"[\w.@+-]{1,100}", values["id"]) or values["id"].startswith("."):
-            raise InputError(f"{path}, line {number}: an id is letters, digits and . _ @ + -, not {values['id']!r}")
-        if values["id"] in students:
-            raise InputError(f"{path}, line {number}: the id {values['id']} stands there twice")
-        students[values["id"]] = Student(**values)
-    return list(students.values())
-
-
-def collect(folder: Path, roster: list[Student], due: datetime | None) -> Collection:
-    """Find every notebook under a folder, or in a file, and the student it belongs to.
-
-    Known are ``<id>.ipynb``, ``<id>_anything.ipynb``, ``<id>/anything.ipynb``, and the names that Canvas and Moodle
-    give to the files of a download, in a zip or unpacked. Of several by one student the newest counts.
+@dataclass(frozen=True)
+class HandedIn:
+    """A file that a student handed in: where it is and what is known of it, not what it holds.
 
     Parameters
     ----------
-    due
-        What is newer than this is late; so is what Canvas marks as late.
+    how
+        What the student was found by.
+    direct
+        Whether the student was found by a name on the disk, and not by one inside a zip.
+    days
+        How many days late it is.
+    digest
+        Of what it holds; empty where it was not read, and ``problem`` says why.
+    defines
+        The names of the lab that it defines.
+    """
+
+    student: str
+    file: File
+    when: datetime
+    how: str
+    direct: bool
+    days: int
+    digest: str = ""
+    problem: str = ""
+    defines: frozenset[str] = frozenset()
+    version: str = ""
+
+    def read(self) -> Submission:
+        """Return it with what it holds."""
+        data, problem = None, self.problem
+        if not problem:
+            try:
+                data = self.file.read()
+                if hashlib.sha256(data).hexdigest() != self.digest:
+                    data, problem = None, "it changed while the class was graded: run the same command again"
+            except InputError as error:
+                problem = str(error)
+        return Submission(self.student, self.file.place, data, problem, self.when, self.days > 0)
+
+
+@dataclass
+class Found:
+    """The submission that counts of each student, and what became of every file."""
+
+    chosen: dict[str, HandedIn] = field(default_factory=dict)
+    duplicates: dict[str, list[str]] = field(default_factory=dict)
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+    files: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """Of every file: the place, the student, "counted" or "passed over", and why."""
+
+
+def collect(folder: Path, roster: Sequence[Student], answers: Collection[str], policy: Policy) -> Found:
+    """Find every file under a folder, or one file, the student it belongs to, and which of a student's files counts.
+
+    Known are names that begin with the id (of the file or of its folder), and those that Canvas, Moodle, Blackboard and
+    Brightspace give to the files of a download, in a zip or unpacked. Of several by one student, one found by a name
+    on the disk counts before one found by a name in a zip, then a notebook before what is none, one that defines names
+    of this lab before one that does not, and the newest.
+
+    Parameters
+    ----------
+    answers
+        The names of the lab's functions and classes.
 
     Raises
     ------
@@ -108,117 +114,89 @@ def collect(folder: Path, roster: list[Student], due: datetime | None) -> Collec
     """
     if not folder.exists():
         raise InputError(f"there is nothing at {folder}")
-    found = Collection()
-    others: dict[str, list[str]] = {}
-    for place, name, data, problem, when in _files(folder):
-        owner, late = _owner(name, roster)
-        if owner is None:
-            found.unknown.append(f"{place}: {problem or 'no student of the roster has this name or number'}")
+    owners = Owners(roster)
+    found = Found()
+    candidates: dict[str, list[HandedIn]] = {}
+    for file in files(folder):
+        if file.junk:
+            found.files.append((file.place, "", "passed over", "a file of an operating system or an editor"))
             continue
-        late = late or (due is not None and when > due)
-        this = Submission(owner, place, data, problem, when, late)
-        best = found.chosen.setdefault(owner, this)
-        if best is not this:
-            older, newer = sorted((best, this), key=_precedence)
-            found.chosen[owner] = newer
-            others.setdefault(owner, []).append(older.place)
-    found.duplicates = [
-        f"{owner}: {found.chosen[owner].place} counts, not {', '.join(rest)}" for owner, rest in others.items()
-    ]
-    return found
-
-
-def _precedence(one: Submission) -> tuple[bool, datetime, int]:
-    return one.data is not None, one.when, _version(one.place)
-
-
-def _files(folder: Path) -> Iterator[tuple[str, PurePosixPath, bytes | None, str, datetime]]:
-    base = folder if folder.is_dir() else folder.parent
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
-        if path.is_dir():
-            continue
-        name = PurePosixPath(path.relative_to(base).as_posix())
-        when = datetime.fromtimestamp(path.lstat().st_mtime)
-        if path.is_symlink() or not path.is_file():
-            yield str(name), name, None, "a link or a device, not a file", when
-        elif path.suffix.lower() == ".zip":
-            yield from _zipped(path, str(name))
-        elif path.stat().st_size > LARGEST:
-            yield str(name), name, None, _too_large(path.stat().st_size), when
+        outer = owners.of(file.outer)
+        direct = outer.student is not None
+        owner = outer if direct or not file.inner else owners.of(file.inner)
+        if owner.student is None:
+            why = file.problem or owner.how
+            found.files.append((file.place, "", "passed over", why))
+            found.unknown.append((file.place, why))
         else:
-            yield str(name), name, path.read_bytes(), "", when
-
-
-def _zipped(path: Path, shown: str) -> Iterator[tuple[str, PurePosixPath, bytes | None, str, datetime]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if entry.is_dir() or entry.filename.startswith("__MACOSX/"):
-                    continue
-                place = f"{shown}/{entry.filename}"
-                name = PurePosixPath(place)
-                when = datetime(*entry.date_time)
-                if entry.file_size > LARGEST:
-                    yield place, name, None, _too_large(entry.file_size), when
-                    continue
-                try:
-                    with archive.open(entry) as file:
-                        data = file.read(LARGEST + 1)
-                except (OSError, RuntimeError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-                    yield place, name, None, f"it cannot be unpacked ({error})", when
-                    continue
-                too_large = len(data) > LARGEST
-                yield place, name, None if too_large else data, _too_large(len(data)) if too_large else "", when
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        yield shown, PurePosixPath(shown), None, f"it is not a zip file ({error})", datetime.fromtimestamp(0)
-
-
-def _too_large(size: int) -> str:
-    return f"it has {size / 2**20:.0f} MB, more than the {LARGEST // 2**20} MB that a notebook may have"
-
-
-def _owner(name: PurePosixPath, roster: list[Student]) -> tuple[str | None, bool]:
-    """Find whose file this is, by what the LMS or the teacher named before what the student named."""
-    for part in name.parts:
-        if match := _MOODLE.match(part):
-            by_number = (one for one in roster if one.moodle_id == match["user"])
-            by_name = (one for one in roster if not one.moodle_id and one.name == match["name"])
-            return next((one.id for one in (*by_number, *by_name)), None), False
-        if (match := _CANVAS.match(part)) and any(one.canvas_id for one in roster):
-            return next((one.id for one in roster if one.canvas_id == match["user"]), None), bool(match["late"])
-        stem = part.removesuffix(".ipynb").removesuffix(".zip")
-        for student in sorted(roster, key=lambda one: -len(one.id)):
-            if stem == student.id or re.match(rf"{re.escape(student.id)}[_ (-]", stem):
-                return student.id, False
-    return None, False
-
-
-def _version(place: str) -> int:
-    match = re.search(r"-(\d+)\.ipynb$", place)
-    return int(match[1]) if match else 0
-
-
-def code_cells(data: bytes) -> list[tuple[int, str]]:
-    """Return a notebook's code cells with their numbers, without running or parsing any of them.
-
-    Raises
-    ------
-    InputError
-        If this is not a notebook, or not one of Python.
-    """
-    try:
-        notebook = json.loads(data)
-        cells = notebook["cells"] if "cells" in notebook else notebook["worksheets"][0]["cells"]
-        kernel = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
-        found = []
-        for number, cell in enumerate(cells, start=1):
-            if cell.get("cell_type") == "code":
-                source = cell.get("source", cell.get("input", ""))
-                found.append((number, source if isinstance(source, str) else "".join(map(str, source))))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise InputError(
-            f"This file is not a Jupyter notebook ({type(error).__name__}). Download it again as .ipynb."
-        ) from None
-    if str(kernel).lower() != "python":
-        raise InputError(f"This notebook is written for {str(kernel)[:40]}, not for Python.")
+            candidates.setdefault(owner.student, []).append(_examined(file, owner, direct, answers, policy))
+    for student, several in candidates.items():
+        several.sort(key=_precedence)
+        best = found.chosen[student] = several[-1]
+        for handed in several[:-1]:
+            found.files.append((handed.file.place, student, "passed over", _why_not(handed, best)))
+        found.files.append((best.file.place, student, "counted", best.problem or f"found by {best.how}"))
+        others = [handed.file.place for handed in several[:-1] if handed.digest]
+        if others and best.digest:
+            found.duplicates[student] = others
+    found.files.sort()
     return found
+
+
+def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
+    """Return the notebook that counts where every file below a folder is by one student, as on Gradescope."""
+    read = [
+        _examined(file, Owner(student, "the platform"), True, answers, Policy())
+        for file in files(folder)
+        if not file.junk
+    ]
+    if not read:
+        return Submission(student, "", None, "no file was handed in", datetime.now().astimezone(), False)
+    return max(read, key=_precedence).read()
+
+
+def _examined(file: File, owner: Owner, direct: bool, answers: Collection[str], policy: Policy) -> HandedIn:
+    """Look into one file; what it holds is not kept."""
+    assert owner.student is not None
+    when = owner.when or file.when
+    days = policy.days_late(owner.student, when, owner.late)
+    handed = HandedIn(owner.student, file, when, owner.how, direct, days)
+    suffix = _suffix(file)
+    if suffix not in _NOTEBOOKS:
+        return replace(handed, problem=file.problem or f"a file {suffix} is no notebook: hand in the .ipynb")
+    try:
+        data = file.read()
+    except InputError as error:
+        return replace(handed, problem=str(error))
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        cells = code_cells(data)
+    except InputError as error:
+        return replace(handed, problem=str(error))
+    return replace(handed, digest=digest, defines=frozenset(named(cells, answers)), version=version(cells))
+
+
+def _suffix(file: File) -> str:
+    return os.path.splitext(file.name)[1].lower()
+
+
+def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, int]:
+    numbered = re.search(r"-(\d{1,9})\.ipynb$", handed.file.place)
+    return (
+        handed.direct,
+        bool(handed.digest),
+        _suffix(handed.file) == ".ipynb",
+        bool(handed.defines),
+        handed.when,
+        int(numbered[1]) if numbered else 0,
+    )
+
+
+def _why_not(handed: HandedIn, best: HandedIn) -> str:
+    if handed.problem:
+        return handed.problem
+    if not handed.direct and best.direct:
+        return "the name is one inside a zip, and another file has the student's name on the disk"
+    if best.defines and not handed.defines:
+        return "it defines no name of this lab, and another file does"
+    return "another file by this student is newer, or more of a notebook"

@@ -1,0 +1,163 @@
+"""A notebook's cells as a graded run reads them: Python without magics, and of it the definitions."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+GRADED = "of a notebook, only imports, functions, classes and constants are run"
+
+_CALLABLE = {
+    "float",
+    "int",
+    "str",
+    "bool",
+    "list",
+    "dict",
+    "set",
+    "tuple",
+    "frozenset",
+    "range",
+    "len",
+    "min",
+    "max",
+    "abs",
+    "sum",
+    "chr",
+    "ord",
+    "bytes",
+    "sorted",
+    "zip",
+    "enumerate",
+}
+_CALLABLE_ROOTS = {"math", "torch", "nn", "F", "np", "numpy", "re", "regex", "string", "codecs", "unicodedata", "sys"}
+_BODY_RUNS = re.compile(r"%%(time|capture|prun)\b")
+
+
+class _Shell:
+    """Stands for the notebook's shell: whatever it is asked, it does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+def names() -> dict[str, Any]:
+    """Return the names that every notebook has without defining them; in a graded run nothing is shown."""
+    shell = _Shell()
+    return {"display": lambda *args, **kwargs: None, "get_ipython": lambda: shell}
+
+
+def as_python(source: str) -> str:
+    """Return a cell as the Python that IPython makes of it: its magics, shell lines and questions become calls.
+
+    Raises
+    ------
+    SyntaxError
+        If IPython cannot read it.
+    """
+    lines = source.split("\n")
+    start = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    text = "\n".join(lines[start:])
+    if _BODY_RUNS.match(text):
+        return "\n" * (start + 1) + as_python("\n".join(lines[start + 1 :]))
+    return "\n" * start + TransformerManager().transform_cell(text)
+
+
+def definitions(tree: ast.Module) -> ast.Module:
+    """Return a cell's imports, functions, classes and constants: what a graded run keeps of it."""
+    kept: list[ast.stmt] = [node for node in tree.body if is_definition(node)]
+    return ast.Module(kept, [])
+
+
+def assigned(node: ast.stmt) -> set[str]:
+    """Return the names that a statement gives a value to, and those that it changes in place."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            found.add(part.id)
+        elif isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
+            found.add(_root(part))
+    return found - {""}
+
+
+def dropped(tree: ast.Module) -> list[tuple[ast.stmt, set[str]]]:
+    """Return the statements of a cell that a graded run leaves out, each with the names that it gives a value to."""
+    return [(node, assigned(node)) for node in tree.body if not is_definition(node)]
+
+
+def read(tree: ast.AST) -> set[str]:
+    """Return the names that a piece of code reads and does not itself give a value to."""
+    names = [part for part in ast.walk(tree) if isinstance(part, ast.Name)]
+    own = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    own |= {part.arg for part in ast.walk(tree) if isinstance(part, ast.arg)}
+    return {name.id for name in names} - own
+
+
+def is_definition(node: ast.stmt) -> bool:
+    """Say whether a graded run keeps a statement."""
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        return node.value is not None and _is_constant(node.value)
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+
+
+def why_missing(cells: Iterable[tuple[int, str]], name: str) -> str:
+    """Say why a graded run finds no function or class of this name, as far as the cells show it.
+
+    Parameters
+    ----------
+    cells
+        The code cells with their numbers.
+    """
+    for number, source in reversed(list(cells)):
+        try:
+            tree = ast.parse(as_python(source))
+        except (SyntaxError, ValueError, RecursionError, MemoryError, RuntimeError):
+            if re.search(rf"\b{re.escape(name)}\b", source):
+                return f"Cell {number} holds the name, but Python cannot read that cell."
+            continue
+        for node in tree.body:
+            place = f"Cell {number}, line {node.lineno}"
+            if isinstance(node, ast.Assign | ast.AnnAssign) and name in assigned(node):
+                kept = "is no function and no class" if is_definition(node) else f"is not kept: {GRADED}"
+                return f"{place}: what is given to {name} there {kept}. Write it with def or class."
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                if name.lower() == node.name.lower() and name != node.name:
+                    return f"{place} defines {node.name}; the name has to be {name}."
+                if isinstance(node, ast.ClassDef) and any(getattr(inner, "name", "") == name for inner in node.body):
+                    return f"{place}: {name} is a method of the class {node.name} there. Put it at the left margin."
+            elif isinstance(node, ast.AsyncFunctionDef) and node.name == name:
+                return f"{place}: {name} is an async function there. Write it with def alone."
+            elif any(getattr(inner, "name", "") == name for inner in ast.walk(node)):
+                return f"{place}: {name} is defined inside {_kind(node)}, which is not run. Put it at the left margin."
+    return ""
+
+
+def _kind(node: ast.stmt) -> str:
+    return f"a statement with {type(node).__name__.lower().removeprefix('async')}"
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_constant(node: ast.AST) -> bool:
+    if isinstance(node, ast.Lambda):
+        return True
+    if isinstance(node, ast.Call) and not _is_cheap(node):
+        return False
+    return all(map(_is_constant, ast.iter_child_nodes(node)))
+
+
+def _is_cheap(call: ast.Call) -> bool:
+    root = call.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    return isinstance(root, ast.Name) and (root.id in _CALLABLE if root is call.func else root.id in _CALLABLE_ROOTS)
