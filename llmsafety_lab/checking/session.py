@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextlib
 import copy
-import json
 import linecache
-import socket
-import sys
 import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any
 
 from llmsafety_lab.checking import forbidden
-from llmsafety_lab.checking.handles import SmallModel, warm
+from llmsafety_lab.checking.handles import SmallModel
 from llmsafety_lab.checking.wire import NotPlain, dumps, loads
 
 _PACKAGE = str(Path(__file__).parents[1])
@@ -240,27 +236,3 @@ def _message(error: BaseException) -> str:
         return str(error)[:2000]
     except BaseException:
         return ""
-
-
-def main() -> None:
-    """Answer requests on a connection until it closes, named by the arguments PORT TOKEN LIMITS UID.
-
-    This is the student's side where there is no sandbox. A UID other than 0 is taken on for good.
-    """
-    from llmsafety_lab.course.grading import confine, frames
-
-    warm()
-    port, token, limits, uid = sys.argv[1:]
-    connection = socket.create_connection(("127.0.0.1", int(port)))
-    connection.sendall(bytes.fromhex(token))
-    if int(uid):
-        confine.limit(json.loads(limits))
-        confine.become(int(uid))
-    session = Session({"__name__": "__main__"})
-    with contextlib.suppress(frames.Closed):
-        while True:
-            frames.send(connection, session.handle(frames.receive(connection)))
-
-
-if __name__ == "__main__":
-    main()

@@ -23,8 +23,9 @@ from llmsafety_lab.course import cli
 from llmsafety_lab.course.book import masters
 from llmsafety_lab.course.grading import sandbox
 from llmsafety_lab.course.grading.grade import grade_one, read_key
-from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, Unsafe
+from llmsafety_lab.course.grading.sandbox import Limits, Sandbox
 from llmsafety_lab.course.grading.submissions import InputError, Submission
+from llmsafety_lab.course.grading.unsafe import Unsafe
 
 FIRST = classroom.EXERCISES[0]
 
@@ -183,7 +184,7 @@ def test_without_a_sandbox_grading_refuses_unless_it_is_told_to(tmp_path: Path, 
     arguments = ["grade", str(tmp_path / "s1.ipynb"), *classroom.course(tmp_path, ["s1"])]
     assert cli.main(arguments) == 1
     assert "apt-get install bubblewrap" in capsys.readouterr().err
-    with Unsafe(Limits()) as box:
+    with Unsafe("attention", Limits()) as box:
         submission = Submission("s1", "s", (tmp_path / "s1.ipynb").read_bytes(), "", datetime.now(), False)
         assert grade_one(submission, [FIRST], b"0" * 16, box)[0].passed
 

@@ -16,8 +16,9 @@ import pytest
 
 from llmsafety_lab.course import cli
 from llmsafety_lab.course.grading.grade import grade_one
-from llmsafety_lab.course.grading.sandbox import Limits, Unsafe
+from llmsafety_lab.course.grading.sandbox import Limits
 from llmsafety_lab.course.grading.submissions import Submission
+from llmsafety_lab.course.grading.unsafe import Unsafe
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,6 @@ def test_where_the_container_allows_no_sandbox_the_code_runs_as_another_user(tmp
     code = f"def {first.answer}(*a, **k):\n    raise ValueError(open({str(secret)!r}).read())"
     submission = Submission("s", "s", classroom.plain(code), "", datetime.now(), False)
     uid = 65534 if os.getuid() == 0 else 0
-    with Unsafe(Limits(), uid=uid) as box:
+    with Unsafe("attention", Limits(), uid=uid) as box:
         result = grade_one(submission, [first], b"0" * 16, box)[0]
     assert ("PermissionError" in result.message) == bool(uid), result.message

@@ -28,8 +28,9 @@ from llmsafety_lab.checking.result import Result, assess, lost
 from llmsafety_lab.checking.session import GRADED
 from llmsafety_lab.course import depends
 from llmsafety_lab.course.grading import reports
-from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, Unsafe
+from llmsafety_lab.course.grading.sandbox import Limits, Sandbox
 from llmsafety_lab.course.grading.submissions import InputError, Submission, code_cells, collect, read_roster
+from llmsafety_lab.course.grading.unsafe import Unsafe
 
 Box = Sandbox | Unsafe
 
@@ -81,7 +82,7 @@ def grade(
         salt = _salt(topic, key, limits)
         open_boxes: queue.SimpleQueue[Box] = queue.SimpleQueue()
         for _ in range(min(jobs, max(1, len(found.chosen)))):
-            box: Box = Unsafe(limits) if unsafe else Sandbox(topic, limits)
+            box: Box = Unsafe(topic, limits) if unsafe else Sandbox(topic, limits)
             boxes.callback(box.close)
             open_boxes.put(box)
 

@@ -11,8 +11,9 @@ from typing import Any
 from llmsafety_lab.checking import exercise
 from llmsafety_lab.course.grading import reports
 from llmsafety_lab.course.grading.grade import grade_one, read_key, write
-from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, SandboxError, Unsafe
+from llmsafety_lab.course.grading.sandbox import Limits, Sandbox, SandboxError
 from llmsafety_lab.course.grading.submissions import LARGEST, Submission
+from llmsafety_lab.course.grading.unsafe import Unsafe
 
 _SETUP = """#!/usr/bin/env bash
 # Gradescope runs this once, as root, when the autograder's image is built.
@@ -95,7 +96,7 @@ def run(base: Path, topic: str) -> dict[str, Any]:
         with Sandbox(topic, limits) as box:
             graded = grade_one(submission, every, key, box)
     except SandboxError:
-        with Unsafe(limits, uid=_NOBODY) as other:
+        with Unsafe(topic, limits, uid=_NOBODY) as other:
             graded = grade_one(submission, every, key, other)
     results = reports.gradescope(graded)
     write(base / "results" / "results.json", json.dumps(results, indent=1))

@@ -1,7 +1,7 @@
 """Where a student's code runs while it is graded: bubblewrap around a template process, forked for every exercise.
 
-No network, a read-only system that shows nothing but the operating system, Python and the package, and limits on time,
-memory, processes, disk and output. Needs Linux with bubblewrap; elsewhere `Unsafe` runs the code as the caller.
+No network, a read-only system that shows nothing but Python and a copy of the package without the answers, and limits on time,
+memory, threads, disk and output. Needs Linux with bubblewrap; elsewhere there is `Unsafe`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmsafety_lab.checking.answer import Transport
-from llmsafety_lab.checking.exercise import homes
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.handles import warm
-from llmsafety_lab.checking.wire import NotPlain, dumps
-from llmsafety_lab.course.grading.frames import Closed, receive, send
+from llmsafety_lab.checking.wire import dumps
+from llmsafety_lab.course.grading import withheld
+from llmsafety_lab.course.grading.confine import ENVIRONMENT
+from llmsafety_lab.course.grading.frames import Line
 
-_PACKAGE = Path(__file__).parents[2]
+_COURSE = "/course"
 _START_SECONDS = 120
 
 
@@ -36,22 +35,25 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the code of one exercise may use.
+    """What the code of one exercise may use. It has one process, so what it may use holds for all that it does.
 
     Parameters
     ----------
     seconds
         Of the clock, and of the processor.
+    submission
+        Seconds of the clock for all exercises of a submission; the grader counts them.
     memory, disk
         In bytes.
-    processes
-        Threads count too.
+    threads
+        At one time.
     """
 
     seconds: float = 20
+    submission: float = 60
     memory: int = 1 << 30
     disk: int = 16 << 20
-    processes: int = 8
+    threads: int = 8
 
 
 def why_not() -> str | None:
@@ -77,13 +79,19 @@ def _namespaces() -> list[str]:
     return flags
 
 
+def python(course: str, module: str) -> list[str]:
+    """Return the command that runs the function ``main`` of a module of the package's copy in the folder ``course``."""
+    program = f"import sys; sys.path.insert(0, {course!r}); from {module} import main; main()"
+    return [sys.executable, "-I", "-B", "-c", program]
+
+
 class Sandbox:
     """A template process in bubblewrap. One at a time may run; use one sandbox per worker.
 
     Parameters
     ----------
     topic
-        The lab's topic; the package's modules that hold its answers cannot be read inside.
+        The lab's topic; what holds its answers is not there inside.
 
     Raises
     ------
@@ -104,58 +112,59 @@ class Sandbox:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the template and everything in its namespace."""
-        if self._process is not None:
-            self._control.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def close(self) -> str:
+        """End the template and everything in its namespace; return what it wrote as errors."""
+        if self._process is None:
+            return ""
+        self._control.close()
+        self._process.kill()
+        said = self._process.communicate()[1].decode(errors="replace")
+        self._process = None
+        self._package.cleanup()
+        return said
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[Transport]:
-        """Give a fresh process for one exercise; it is gone when the block ends."""
+    def run(self, seconds: float | None = None) -> Iterator[Line]:
+        """Give a fresh process for one exercise; it is gone when the block ends.
+
+        Parameters
+        ----------
+        seconds
+            Less time than the limit, where the submission has less left.
+        """
         if self._process is None:
             self._start()
-        with self._fork() as transport:
-            yield transport
+        with self._fork(seconds or self.limits.seconds) as line:
+            yield line
         if self._process is None or self._process.poll() is not None:
             self.close()
             raise SandboxError("the sandbox ended while it was in use; nothing is lost, run the same command again")
 
     @contextlib.contextmanager
-    def _fork(self) -> Iterator[Transport]:
+    def _fork(self, seconds: float) -> Iterator[Line]:
         ours, theirs = socket.socketpair()
         leash, held = socket.socketpair()
         with ours, leash:
             with theirs, held:
-                limits = json.dumps(asdict(self.limits)).encode()
+                limits = json.dumps({**asdict(self.limits), "seconds": seconds}).encode()
                 socket.send_fds(self._control, [limits], [theirs.fileno(), held.fileno()])
-            yield _transport(ours, self.limits.seconds)
+            yield Line(ours, seconds)
 
     def _start(self) -> None:
         self.close()
+        self._package = tempfile.TemporaryDirectory(prefix="llmsafety-lab-")
+        withheld.copy(self.topic, Path(self._package.name))
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [
                 "bwrap",
                 *_namespaces(),
-                *_view(self.topic),
-                sys.executable,
-                "-I",
-                "-m",
-                "llmsafety_lab.course.grading.template",
+                *_view(Path(self._package.name)),
+                *python(_COURSE, "llmsafety_lab.course.grading.template"),
             ]
-            environment = {
-                "PATH": "/usr/bin:/bin",
-                "HOME": "/student",
-                "TMPDIR": "/student",
-                "OMP_NUM_THREADS": "1",
-                "HF_HUB_OFFLINE": "1",
-            }
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
-                env=environment,
+                env=ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -168,103 +177,38 @@ class Sandbox:
         except TimeoutError:
             started = b""
         if started != b"ready":
-            process, self._process = self._process, None
-            process.kill()
-            raise SandboxError(f"the sandbox did not start: {process.communicate()[1].decode()[-2000:]}")
+            said = self.close()
+            raise SandboxError(f"the sandbox did not start: {said[-2000:]}")
         self._control.settimeout(None)
-        with self._fork() as transport:
+        with self._fork(_START_SECONDS) as line:
             try:
-                transport(dumps({"do": "has", "name": "probe"}))
+                line(dumps({"do": "has", "name": "probe"}))
             except Failed:
                 self.close()
                 raise SandboxError("this machine does not let a sandbox divide itself (unshare): run as root") from None
 
 
-def _view(topic: str) -> list[str]:
-    """Return bubblewrap's options for what can be seen inside."""
+def _view(package: Path) -> list[str]:
+    """Return bubblewrap's options for what can be seen inside: the operating system's libraries, Python, the package."""
     view = ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--tmpfs", "/student"]
-    for place in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"):
-        if os.path.islink(place):
-            view += ["--symlink", os.readlink(place), place]
-        elif os.path.isdir(place):
-            view += ["--ro-bind", place, place]
-    for place in ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"):
+    hidden = []
+    for place, shown in withheld.visible():
+        if place.is_symlink() and shown:
+            view += ["--symlink", os.readlink(place), str(place)]
+        elif shown:
+            for parent in reversed(place.parents[:-1]):
+                view += ["--perms", "0755", "--dir", str(parent)]
+            view += ["--ro-bind", str(place), str(place)]
+        elif place.is_dir():
+            view += ["--perms", "0755", "--tmpfs", str(place)]
+            hidden.append(str(place))
+        else:
+            view += ["--ro-bind", "/dev/null", str(place)]
+    for place in ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"):
         view += ["--ro-bind-try", place, place]
-    for needed in dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), _PACKAGE)):
-        for parent in reversed(needed.parents[:-1]):
-            view += ["--perms", "0755", "--dir", str(parent)]
-        view += ["--ro-bind", str(needed), str(needed)]
-    view += ["--perms", "0755", "--tmpfs", str(_PACKAGE / "checks")]
-    for module in homes(topic):
-        view += ["--ro-bind", "/dev/null", str(_PACKAGE / f"{module}.py")]
-    for place in (str(_PACKAGE / "checks"), "/dev", "/"):
+    if Path(sys.executable) != Path(sys.executable).resolve():
+        view += ["--dir", str(Path(sys.executable).parent), "--symlink", os.path.realpath(sys.executable), sys.executable]
+    view += ["--ro-bind", str(package), _COURSE]
+    for place in (*hidden, "/dev", "/"):
         view += ["--remount-ro", place]
     return view
-
-
-def _transport(connection: socket.socket, seconds: float) -> Transport:
-    deadline = time.monotonic() + seconds
-
-    def carry(data: bytes) -> bytes:
-        try:
-            send(connection, data)
-            return receive(connection, deadline)
-        except TimeoutError:
-            raise Failed(f"The answer took longer than the {seconds:g} seconds that an exercise may take.") from None
-        except Closed:
-            raise Failed(
-                "The answer's process ended before it had answered.",
-                hint="It used more memory, processor time or threads than an exercise may use, or it ended itself.",
-            ) from None
-        except NotPlain as error:
-            raise Failed(f"The answer sent {error}.") from None
-
-    return carry
-
-
-class Unsafe:
-    """Runs a student's code in a process of the caller's own, with nothing between it and the caller's files.
-
-    Parameters
-    ----------
-    limits
-        Only the time is kept, unless there is a ``uid``.
-    uid
-        Another user for the process to become, for a caller who is the superuser of a container that is thrown away.
-    """
-
-    def __init__(self, limits: Limits, uid: int = 0) -> None:
-        self.limits = limits
-        self.uid = uid
-
-    def __enter__(self) -> Unsafe:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Nothing is kept between exercises."""
-
-    @contextlib.contextmanager
-    def run(self) -> Iterator[Transport]:
-        """Give a fresh process for one exercise; it is gone when the block ends."""
-        token = secrets.token_bytes(16)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            server.settimeout(_START_SECONDS)
-            port = server.getsockname()[1]
-            command = [sys.executable, "-m", "llmsafety_lab.checking.session", str(port), token.hex()]
-            command += [json.dumps(asdict(self.limits)), str(self.uid)]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                while True:
-                    connection, _ = server.accept()
-                    connection.settimeout(_START_SECONDS)
-                    if secrets.compare_digest(connection.recv(len(token), socket.MSG_WAITALL), token):
-                        break
-                    connection.close()
-                with connection:
-                    yield _transport(connection, self.limits.seconds)
-            finally:
-                process.kill()
-                process.wait()
