@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from llmsafety_lab.checking import forbidden
+from llmsafety_lab.checking import disarm, forbidden
 from llmsafety_lab.checking.handles import SmallModel
 from llmsafety_lab.checking.wire import NotPlain, dumps, loads
 
@@ -107,7 +107,7 @@ class Session:
 
     def _run(self, forbid: list[str], hide: list[str]) -> list[str]:
         """Run the definitions that were kept; return what went wrong in them."""
-        forbidden.disarm(forbid, hide)
+        disarm.disarm(forbid, hide)
         problems = []
         for name, tree in self.definitions:
             for statement in tree.body:

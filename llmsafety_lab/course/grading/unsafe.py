@@ -121,10 +121,8 @@ def _start(connection: socket.socket, process: subprocess.Popen[bytes], task: di
 
 def _readable(topic: str, uid: int) -> list[str]:
     """Return the files of the checks and of a topic's answers that a user can read."""
-    program = "import sys; print(*(path for path in sys.argv[1:] if os.access(path, os.R_OK)), sep='\\n')"
-    files = [str(path) for path in withheld.files(topic)]
-    done = _as_user(uid, program, *files)
-    return done.stdout.decode().splitlines()
+    program = "import sys; [print(path) for path in sys.argv[1:] if os.access(path, os.R_OK)]"
+    return _as_user(uid, program, *map(str, withheld.files(topic))).stdout.decode().splitlines()
 
 
 def _end_all(uid: int) -> None:
