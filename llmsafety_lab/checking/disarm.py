@@ -75,7 +75,10 @@ def _empty(thing: Any, name: str) -> None:
         inner += [value for value in cells if getattr(value, "__qualname__", None) == thing.__qualname__]
         thing.__code__ = _raising(thing.__code__, _error(name))
         for function in inner:
-            if not (isinstance(function, types.FunctionType) and any(isinstance(const, Forbidden) for const in function.__code__.co_consts)):
+            if not (
+                isinstance(function, types.FunctionType)
+                and any(isinstance(const, Forbidden) for const in function.__code__.co_consts)
+            ):
                 _empty(function, name)
 
 

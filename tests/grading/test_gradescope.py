@@ -46,7 +46,9 @@ def autograder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(autograder: Path, tmp_path: Path, files: dict[str, bytes]) -> dict:
     (tmp_path / "submission").mkdir()
     for name, data in files.items():
-        (tmp_path / "submission" / name).write_bytes(data)
+        path = tmp_path / "submission" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
     (tmp_path / "source").symlink_to(autograder / "source")
     (tmp_path / "submission_metadata.json").write_text(json.dumps({"users": [{"email": "s1@example.org", "id": 7}]}))
     environment = {**os.environ, "AUTOGRADER_ROOT": str(tmp_path), "AUTOGRADER_PYTHON": sys.executable}
@@ -74,6 +76,11 @@ def test_a_right_submission_scores_everything(autograder: Path, tmp_path: Path) 
     results = run(autograder, tmp_path, {"mine.ipynb": classroom.notebook()})
     assert results["score"] == classroom.POINTS
     assert all(test["status"] == "passed" for test in results["tests"])
+
+
+def test_what_a_mac_adds_to_a_zip_is_no_second_notebook(autograder: Path, tmp_path: Path) -> None:
+    files = {"lab.ipynb": classroom.plain("x = 1"), "__MACOSX/._lab.ipynb": b"\0\5\x16\7", "._lab.ipynb": b"\0\5\x16\7"}
+    assert "not one" not in run(autograder, tmp_path, files)["tests"][0]["output"]
 
 
 @pytest.mark.parametrize("files", [{}, {"a.ipynb": b"{}", "b.ipynb": b"{}"}, {"a.txt": b"x"}])

@@ -218,7 +218,12 @@ def test_a_line_knows_that_the_time_was_up_and_asks_no_more(box: Sandbox) -> Non
 
     with box.run(seconds=0.3) as line:
         assert line.ended is None
-        request = {"do": "load", "cells": [[1, "def double(x):\n    while True: pass\n"]], "answer": "double", "forbid": []}
+        request = {
+            "do": "load",
+            "cells": [[1, "def double(x):\n    while True: pass\n"]],
+            "answer": "double",
+            "forbid": [],
+        }
         line(dumps(request))
         line(dumps({"do": "run", "forbid": [], "hide": []}))
         call = {"do": "call", "name": "double", "args": [1], "kwargs": {}, "keep": False, "object": None}

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/student",

@@ -21,8 +21,8 @@ set -euo pipefail
 apt-get update
 apt-get install -y bubblewrap python3 python3-venv git
 python3 -m venv /autograder/venv
-/autograder/venv/bin/pip install --quiet /autograder/source/package
-chmod -R go-rwx /autograder/source
+/autograder/venv/bin/pip install --quiet --no-cache-dir /autograder/source/package
+chmod -R go-rwx /autograder/source /autograder/venv/lib/python3*/site-packages/llmsafety_lab
 """
 
 _RUN = """#!/usr/bin/env bash
@@ -75,14 +75,18 @@ def run(base: Path, topic: str) -> dict[str, Any]:
     """Grade the one submission of a Gradescope container and write its results file.
 
     The container is thrown away afterwards. Where it does not let bubblewrap make namespaces, the student's code runs
-    as another user, who can read neither the key nor the results.
+    as another user, who can read neither the key nor the results nor the lab's answers.
     """
     metadata = json.loads((base / "submission_metadata.json").read_text(encoding="utf-8"))
     users = sorted(str(user.get("email") or user.get("id") or "") for user in metadata.get("users", []))
     student = ",".join(users)
     every = exercise.exercises(topic)
     files = sorted((base / "submission").rglob("*.ipynb"))
-    notebooks = [path for path in files if path.is_file() and not path.is_symlink()]
+    notebooks = [
+        path
+        for path in files
+        if path.is_file() and not path.is_symlink() and "__MACOSX" not in path.parts and not path.name.startswith("._")
+    ]
     now = datetime.now()
     if len(notebooks) != 1:
         submission = Submission(student, "", None, f"{len(notebooks)} notebooks were handed in, not one", now, False)

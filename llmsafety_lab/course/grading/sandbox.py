@@ -207,7 +207,13 @@ def _view(package: Path) -> list[str]:
     for place in ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"):
         view += ["--ro-bind-try", place, place]
     if Path(sys.executable) != Path(sys.executable).resolve():
-        view += ["--dir", str(Path(sys.executable).parent), "--symlink", os.path.realpath(sys.executable), sys.executable]
+        view += [
+            "--dir",
+            str(Path(sys.executable).parent),
+            "--symlink",
+            os.path.realpath(sys.executable),
+            sys.executable,
+        ]
     view += ["--ro-bind", str(package), _COURSE]
     for place in (*hidden, "/dev", "/"):
         view += ["--remount-ro", place]
