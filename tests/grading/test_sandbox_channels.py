@@ -163,7 +163,8 @@ def test_calls_that_carry_data_or_pass_limits_are_refused(way: str, box: Sandbox
     code = HEAD + "    for name, do in CALLS.items():\n        try: do()\n        except OSError as error:\n"
     code += "            if error.errno in (1, 38): continue\n            seen.append((name, str(error)))\n"
     code += f"        else: seen.append(name)\n    seen.insert(0, len(CALLS))\n{TAIL}"
-    check = "import llmsafety_lab\nclass Place: file = llmsafety_lab.__file__\ndef check(got):\n    if got < 0: raise OSError(ctypes.get_errno(), 'refused')\n"
+    check = "import llmsafety_lab\nclass Place: file = llmsafety_lab.__file__\n"
+    check += "def check(got):\n    if got < 0: raise OSError(ctypes.get_errno(), 'refused')\n"
     calls = "CALLS = {" + ", ".join(f"{name!r}: lambda: {call}" for name, call in CALLS.items()) + "}\n"
     code = check + calls + code
     if way == "Sandbox":

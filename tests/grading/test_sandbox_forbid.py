@@ -23,7 +23,7 @@ kept[0](q, q, q)
 torch.nn.modules.activation.MultiheadAttention(8, 2)
 type("Mine", (torch.nn.MultiheadAttention,), {})(8, 2)
 torch.nn.TransformerEncoderLayer(8, 2)
-torch.ops.aten.scaled_dot_product_attention.default.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), q, q, q)
+operator.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), q, q, q)
 tokenizers.tokenizers.models.BPE()
 tokenizers.tokenizers.Tokenizer.from_str("{}")
 tokenizers.models.Model.__subclasses__()[0].from_file("a", "b")
@@ -44,6 +44,7 @@ import gc, importlib.util, os
 import torch, transformers, tokenizers, scipy.stats
 from llmsafety_lab.checking.disarm import disarm
 kept = [torch._C._nn.scaled_dot_product_attention]
+operator = torch.ops.aten.scaled_dot_product_attention.default
 q = torch.ones(1, 2, 4, 8)
 disarm({FORBID!r}, ["llmsafety_lab.attention"])
 for road in {ROADS!r}.strip().splitlines():

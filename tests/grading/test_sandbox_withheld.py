@@ -31,13 +31,15 @@ class Base:
     base = os.path.dirname(llmsafety_lab.__file__)
 
 def by_open():
-    return [open(path).read() for path in glob.glob(Base.base + "/attention*") + glob.glob(Base.base + "/attention/*.py")]
+    found = glob.glob(Base.base + "/attention*") + glob.glob(Base.base + "/attention/*.py")
+    return [open(path).read() for path in found]
 
 def by_the_grader_path():
     return [open({package!r} + "/attention/layers.py").read()]
 
 def by_byte_code():
-    found = glob.glob(Base.base + "/**/attention*.pyc", recursive=True) + glob.glob({package!r} + "/attention/__pycache__/*")
+    found = glob.glob(Base.base + "/**/attention*.pyc", recursive=True)
+    found += glob.glob({package!r} + "/attention/__pycache__/*")
     return [marshal.loads(open(path, "rb").read()[16:]) for path in found]
 
 def by_inspect():

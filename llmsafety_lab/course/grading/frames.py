@@ -1,4 +1,4 @@
-"""Messages on a stream, four bytes of length, then `wire` data; and the line over which a check asks a student's process."""
+"""Messages on a stream, four bytes of length, then `wire` data, and the line over which a check asks a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that a process may read, kept by the kernel (Landlock) for the rest of it: all others are closed, none is written."""
+"""Which files a process may read, kept by the kernel (Landlock) for the rest of it: all others are closed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def version() -> int:
 
 
 def only_read(places: Iterable[tuple[Path, bool]], own: Path) -> None:
-    """Let this process read nothing but some files and folders and the devices that hold nothing, and write in one folder.
+    """Let this process read nothing but some files and folders, and write in one folder.
 
     Parameters
     ----------

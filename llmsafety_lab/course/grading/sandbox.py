@@ -1,7 +1,7 @@
 """Where a student's code runs while it is graded: bubblewrap around a template process, forked for every exercise.
 
-No network, a read-only system that shows nothing but Python and a copy of the package without the answers, and limits on time,
-memory, threads, disk and output. Needs Linux with bubblewrap; elsewhere there is `Unsafe`.
+No network, a read-only system that shows nothing but Python and a copy of the package without the answers, and limits
+on time, memory, threads, disk and output. Needs Linux with bubblewrap; elsewhere there is `Unsafe`.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Sandbox:
 
 
 def _view(package: Path) -> list[str]:
-    """Return bubblewrap's options for what can be seen inside: the operating system's libraries, Python, the package."""
+    """Return bubblewrap's options for what can be seen inside: shared libraries, Python, the package."""
     view = ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--tmpfs", "/student"]
     hidden = []
     for place, shown in withheld.visible():
@@ -215,6 +215,6 @@ def _view(package: Path) -> list[str]:
             sys.executable,
         ]
     view += ["--ro-bind", str(package), _COURSE]
-    for place in (*hidden, "/dev", "/"):
-        view += ["--remount-ro", place]
+    for folder in (*hidden, "/dev", "/"):
+        view += ["--remount-ro", folder]
     return view

@@ -1,4 +1,4 @@
-"""System calls that a student's code has no use for, refused by the kernel (a seccomp filter) for the rest of a process.
+"""System calls that a student's code has no use for, refused by the kernel (a seccomp filter) for good.
 
 Refused are new processes and programs, so that limits on a process are limits on the exercise; all that one process
 leaves for another (keyrings, System V, message queues, file locks, what is in the page cache, sockets); memory that no
@@ -18,7 +18,7 @@ _LOCKS = (5, 6, 7, 36, 37, 38, 1024, 1025, 1026)
 """The commands of fcntl that lock a file or watch it."""
 _FIRST_NEW = 424
 _NEW = (436, 437, 439, 441, 449)
-"""Of the calls since Linux 5.1, which have one number everywhere: close_range, openat2, faccessat2, epoll_pwait2, futex_waitv."""
+"""Allowed of those with one number everywhere: close_range, openat2, faccessat2, epoll_pwait2, futex_waitv."""
 
 # number on x86_64, number on aarch64; -1 where there is none
 _REFUSED = {
