@@ -7,6 +7,7 @@ which private module an answer comes to it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import gc
@@ -92,10 +93,8 @@ def _empty_method(owner: type, attribute: str, value: Any, name: str) -> None:
 
 
 def _set(owner: type, attribute: str, value: Any) -> None:
-    try:
+    with contextlib.suppress(TypeError):
         setattr(owner, attribute, value)
-    except TypeError:
-        pass
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -204,16 +204,11 @@ def _view(package: Path) -> list[str]:
             hidden.append(str(place))
         else:
             view += ["--ro-bind", "/dev/null", str(place)]
-    for place in ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"):
-        view += ["--ro-bind-try", place, place]
-    if Path(sys.executable) != Path(sys.executable).resolve():
-        view += [
-            "--dir",
-            str(Path(sys.executable).parent),
-            "--symlink",
-            os.path.realpath(sys.executable),
-            sys.executable,
-        ]
+    for file in ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"):
+        view += ["--ro-bind-try", file, file]
+    program = os.path.realpath(sys.executable)
+    if program != sys.executable:
+        view += ["--dir", os.path.dirname(sys.executable), "--symlink", program, sys.executable]
     view += ["--ro-bind", str(package), _COURSE]
     for folder in (*hidden, "/dev", "/"):
         view += ["--remount-ro", folder]
