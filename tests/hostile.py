@@ -455,6 +455,6 @@ def double(x):
 import os, llmsafety_lab
 def double(x):
     base = os.path.dirname(llmsafety_lab.__file__)
-    raise ValueError("SEEN " + repr(os.listdir(os.path.join(base, "checks"))))
+    raise ValueError("SEEN " + repr([name for name in os.listdir(base) if name.startswith(("checks", "attention"))]))
 """,
 }
