@@ -67,7 +67,9 @@ import torch
 def double(x): return torch.quantize_per_tensor(x.float(), 0.1, 0, torch.quint8)
 """,
     "a coroutine": """
-async def double(x): return 2 * x
+def double(x):
+    async def later(): return 2 * x
+    return later()
 """,
     "a generator": """
 def double(x): yield 2 * x
@@ -81,58 +83,65 @@ def double(x): return x
 """,
 }
 
+# each of these does its harm in the function itself, so that an attack which fails to start is an error that is seen
 PATCHES = {
     "torch.allclose": """
 import torch
-torch.allclose = lambda *a, **k: True
-torch.Tensor.__eq__ = lambda *a: True
-torch.Tensor.abs = lambda self: torch.zeros(())
-def double(x): return x
+def double(x):
+    torch.allclose = lambda *a, **k: True
+    torch.Tensor.__eq__ = lambda *a: True
+    torch.Tensor.abs = lambda self: torch.zeros(())
+    return x
 """,
     "builtins": """
 import builtins
-builtins.abs = builtins.max = lambda *a: 0
-builtins.isinstance = lambda *a: True
-builtins.all = builtins.any = lambda *a: True
-def double(x): return x
+def double(x):
+    builtins.abs = builtins.max = lambda *a: 0
+    builtins.all = builtins.any = lambda *a: True
+    builtins.isinstance = lambda *a: True
+    return x
 """,
     "json and the wire": """
 import json
 import llmsafety_lab.checking.wire as wire
 import llmsafety_lab.checking.session as student
-wire.dumps = student.dumps = lambda value: json.dumps({"dict": [["ok", True], ["points", 99]]}).encode()
-def double(x): return x
+def double(x):
+    wire.dumps, student.dumps
+    wire.dumps = student.dumps = lambda value: json.dumps({"dict": [["ok", True], ["points", 99]]}).encode()
+    return x
 """,
     "the session": """
 import gc
 from llmsafety_lab.checking.session import Session
-Session.handle = lambda self, data: b'{"dict": [["ok", true], ["earned", 5]]}'
-class Now:
-    for thing in gc.get_objects():
-        if isinstance(thing, Session): thing.handle = lambda data: b'{"dict": [["ok", true]]}'
-def double(x): return x
-double.now = Now
+def double(x):
+    Session.handle
+    sessions = [thing for thing in gc.get_objects() if isinstance(thing, Session)]
+    sessions[0].handle = Session.handle = lambda *a: b'{"dict": [["ok", {"dict": [["ok", true], ["earned", 5]]}]]}'
+    return x
 """,
     "the check": """
-import llmsafety_lab.checking.result as result, llmsafety_lab.checking.exercise as exercise
-result.assess = lambda *a: result.Result("attention.double", "Double", 5, 5)
-exercise.expect = exercise.expect_close = lambda *a, **k: None
-def double(x): return x
+import llmsafety_lab.checking.result as result, llmsafety_lab.checking.expect as expect
+def double(x):
+    result.assess, expect.expect_close
+    result.assess = lambda *a: result.Result("attention.double", "Double", 5, 5)
+    expect.expect = expect.expect_close = lambda *a, **k: None
+    return x
 """,
     "numpy": """
 import numpy
-numpy.allclose = numpy.array_equal = lambda *a, **k: True
-def double(x): return x.numpy()
+def double(x):
+    numpy.allclose = numpy.array_equal = lambda *a, **k: True
+    return x
 """,
     "the import system": """
 import sys
+import llmsafety_lab.checking.exercise
 class Finder:
     def find_spec(self, name, path=None, target=None): return None
-class Now:
+def double(x):
     sys.meta_path.insert(0, Finder())
-sys.modules["llmsafety_lab.checking.exercise"] = type(sys)("fake")
-def double(x): return x
-double.now = Now
+    sys.modules["llmsafety_lab.checking.exercise"] = type(sys)("fake")
+    return x
 """,
 }
 
@@ -148,17 +157,16 @@ def double(x):
 """,
     "answers in advance": """
 import os, struct
-message = b'{"dict": [["ok", true]]}'
 def flood():
+    message = b'{"dict": [["ok", true]]}'
     for descriptor in range(64):
         try: os.write(descriptor, (struct.pack(">I", len(message)) + message) * 50)
         except OSError: pass
 class Double:
     def __set_name__(self, owner, name): flood()
-class Holder:
-    field = Double()
-def double(x): return x
-double.now = Holder
+def double(x):
+    type("Holder", (), {"field": Double()})
+    return x
 """,
     "a garbage message": """
 import os
@@ -447,6 +455,6 @@ def double(x):
 import os, llmsafety_lab
 def double(x):
     base = os.path.dirname(llmsafety_lab.__file__)
-    raise ValueError("SEEN " + repr(os.listdir(os.path.join(base, "checks"))))
+    raise ValueError("SEEN " + repr([name for name in os.listdir(base) if name.startswith(("checks", "attention"))]))
 """,
 }

@@ -7,13 +7,10 @@ nothing when the answer is right, and it cannot tell where the student's code ru
 
 from __future__ import annotations
 
-import functools
 import importlib
 import pkgutil
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmsafety_lab.errors import NotFoundError
@@ -56,6 +53,7 @@ class Exercise:
     answer: str
     check: Callable[[Answer, Dice], None]
     forbid: tuple[str, ...] = ()
+    withhold: tuple[str, ...] = ()
     mutants: tuple[Mutant, ...] = field(default=(), repr=False)
 
     @property
@@ -82,6 +80,7 @@ def exercise(
     minutes: int,
     answer: str,
     forbid: Sequence[str] = (),
+    withhold: Sequence[str] = (),
     mutants: Sequence[Mutant] = (),
 ) -> Callable[[Callable[[Answer, Dice], None]], Exercise]:
     """Make the decorated function the check of an exercise; the name is the exercise's then.
@@ -94,6 +93,8 @@ def exercise(
         The name of the function or class that the student writes.
     forbid
         What the answer must not call: dotted Python names, and operators as ``aten::name``.
+    withhold
+        Modules of the package, dotted, that hold the answer too, beside the topic's own: ``fine_tuning.measures``.
 
     Raises
     ------
@@ -105,7 +106,17 @@ def exercise(
 
     def made(check: Callable[[Answer, Dice], None]) -> Exercise:
         return Exercise(
-            id, title, points, difficulty, importance, minutes, answer, check, tuple(forbid), tuple(mutants)
+            id,
+            title,
+            points,
+            difficulty,
+            importance,
+            minutes,
+            answer,
+            check,
+            tuple(forbid),
+            tuple(withhold),
+            tuple(mutants),
         )
 
     return made
@@ -131,16 +142,9 @@ def exercises(topic: str) -> list[Exercise]:
     return list(importlib.import_module(f"llmsafety_lab.checks.{topic}").EXERCISES)
 
 
-@functools.cache
 def homes(topic: str) -> list[str]:
-    """Return the package's modules that hold answers of a topic's lab, which a graded answer cannot use."""
-    answers = {one.answer for one in exercises(topic)}
-    found = []
-    for path in sorted(Path(__file__).parents[1].glob("*.py")):
-        defined = re.findall(r"^(?:def|class) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        if path.stem == topic or answers.intersection(defined):
-            found.append(path.stem)
-    return found
+    """Return the package's modules that hold answers of a topic's lab, dotted, which a graded answer cannot use."""
+    return [topic, *dict.fromkeys(name for one in exercises(topic) for name in one.withhold)]
 
 
 def find(id: str) -> Exercise:

@@ -1,17 +1,14 @@
-"""What an answer must not call: refused on its syntax tree, and switched off at run time in the sandbox."""
+"""What an answer must not call, refused on its syntax tree. In the sandbox `disarm` switches it off as well."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import pkgutil
-import sys
 import textwrap
 import types
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
-
-_KEPT_ALIVE: list[Any] = []
+from typing import Any
 
 
 class Forbidden(Exception):
@@ -96,7 +93,7 @@ def _looked_up(node: ast.AST) -> list[ast.expr]:
 def trees_of(namespace: dict[str, Any], forbid: Sequence[str]) -> list[ast.Module]:
     """Return the syntax trees of what a running notebook has defined, for `refuse`."""
     trees = []
-    objects = {id(thing): name for name in forbid if (thing := _resolve(name)) is not None}
+    objects = {id(thing): name for name in forbid if (thing := resolve(name)) is not None}
     for name, value in list(namespace.items()):
         if id(value) in objects:
             module, _, attribute = objects[id(value)].rpartition(".")
@@ -109,7 +106,7 @@ def trees_of(namespace: dict[str, Any], forbid: Sequence[str]) -> list[ast.Modul
     return trees
 
 
-def _resolve(name: str) -> Any:
+def resolve(name: str) -> Any:
     if "::" in name:
         return None
     home, attribute = _home(name)
@@ -123,46 +120,3 @@ def _home(name: str) -> tuple[Any, str]:
         return pkgutil.resolve_name(home), attribute
     except ModuleNotFoundError:
         return None, attribute
-
-
-def disarm(forbid: Sequence[str], hide: Sequence[str]) -> None:
-    """Make what is forbidden raise, and the modules ``hide`` give no answers, for the rest of this process.
-
-    An operator (``aten::name``) is overridden in torch's dispatcher, so that no other way to it is left open.
-    """
-    for module in hide:
-        sys.modules[module] = _Hidden(module)
-        parent, _, attribute = module.rpartition(".")
-        setattr(sys.modules[parent], attribute, sys.modules[module])
-    for name in forbid:
-        if name.startswith("aten::"):
-            _override(name.removeprefix("aten::"))
-        else:
-            home, attribute = _home(name)
-            if home is not None:
-                setattr(home, attribute, _refusal(name))
-
-
-def _override(name: str) -> None:
-    import torch
-
-    library = torch.library.Library("aten", "IMPL")
-    for key in ("CPU", "AutogradCPU"):
-        library.impl(name, _refusal(f"torch's {name}"), key)
-    _KEPT_ALIVE.append(library)
-
-
-def _refusal(name: str) -> Any:
-    def refused(*args: Any, **kwargs: Any) -> NoReturn:
-        raise Forbidden(f"{name} is what this exercise asks you to write yourself.")
-
-    return refused
-
-
-class _Hidden(types.ModuleType):
-    """Stands in for a module whose functions the lab asks for."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _refusal(f"{self.__name__}.{name}")

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextlib
-import json
 import linecache
-import socket
-import sys
 import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any
 
 from llmsafety_lab.checking import cells as notebook
-from llmsafety_lab.checking import forbidden
-from llmsafety_lab.checking.handles import Handle, warm
+from llmsafety_lab.checking import disarm, forbidden
+from llmsafety_lab.checking.handles import Handle
 from llmsafety_lab.checking.remote import Errand, RemoteModel
 from llmsafety_lab.checking.trace import traced
 from llmsafety_lab.checking.wire import NotPlain, dumps, loads
@@ -107,7 +103,7 @@ class Session:
     def _run(self, forbid: list[str], hide: list[str]) -> list[str]:
         """Run the definitions that were kept; return what went wrong in them."""
         self.namespace.update(notebook.names())
-        forbidden.disarm(forbid, hide)
+        disarm.disarm(forbid, hide)
         problems = []
         for name, tree in self.definitions:
             for statement in tree.body:
@@ -191,27 +187,3 @@ def _message(error: BaseException) -> str:
         return str(error)[:2000]
     except BaseException:
         return ""
-
-
-def main() -> None:
-    """Answer requests on a connection until it closes, named by the arguments PORT TOKEN LIMITS UID.
-
-    This is the student's side where there is no sandbox. A UID other than 0 is taken on for good.
-    """
-    from llmsafety_lab.course.grading import confine, frames
-
-    warm()
-    port, token, limits, uid = sys.argv[1:]
-    connection = socket.create_connection(("127.0.0.1", int(port)))
-    connection.sendall(bytes.fromhex(token))
-    if int(uid):
-        confine.limit(json.loads(limits))
-        confine.become(int(uid))
-    session = Session({"__name__": "__main__"})
-    with contextlib.suppress(frames.Closed):
-        while True:
-            frames.send(connection, session.handle(frames.receive(connection)))
-
-
-if __name__ == "__main__":
-    main()

@@ -65,9 +65,25 @@ GROUPS = (
 def test_earns_nothing_and_the_next_is_graded_right(code: str, box: Sandbox) -> None:
     result = graded(code, box)
     assert result.earned == 0
+    assert not any(words in result.message for words in NOT_STARTED), "the attack did not take place"
     assert result.message and all(letter.isprintable() or letter == "\n" for letter in result.to_text())
     result.to_html().encode("utf-8")
     assert graded(HONEST, box).earned == 5
+
+
+NOT_STARTED = (
+    "There is no function",
+    "ImportError",
+    "ModuleNotFoundError",
+    "AttributeError",
+    "NameError",
+    "SyntaxError",
+)
+
+
+@pytest.mark.parametrize("code", cases(hostile.PATCHES))
+def test_a_patch_is_carried_out_to_its_end(code: str, box: Sandbox) -> None:
+    assert "stopped with" not in graded(code, box).message
 
 
 @pytest.mark.parametrize("code", cases(hostile.PARSER))

@@ -6,6 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/student",
+    "TMPDIR": "/student",
+    "USER": "student",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+"""All of the environment that a student's code has."""
+
 
 def limit(limits: Mapping[str, Any]) -> None:
     """Bound what this process may use beyond what it holds already, as `sandbox.Limits` says, where the system can."""
@@ -22,7 +32,7 @@ def limit(limits: Mapping[str, Any]) -> None:
     for name, most in (
         ("RLIMIT_AS", held + limits["memory"]),
         ("RLIMIT_CPU", seconds),
-        ("RLIMIT_NPROC", limits["processes"]),
+        ("RLIMIT_NPROC", limits["threads"]),
         ("RLIMIT_FSIZE", limits["disk"]),
         ("RLIMIT_NOFILE", 128),
         ("RLIMIT_CORE", 0),

@@ -1,4 +1,4 @@
-"""Messages on a stream: four bytes of length, then `wire` data."""
+"""Messages on a stream, four bytes of length, then `wire` data, and the line over which a check asks a process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ class Closed(Exception):
 
 
 class TimedOut(Failed):
-    """The answer's time is over."""
+    """The answer has used up its time."""
 
 
 class Ended(Failed):
-    """The answer's process has ended."""
+    """The answer's process has ended: it used more than it may, or ended itself."""
 
 
 class Line:
-    """Carries requests to a process and its answers back, until a deadline."""
+    """Carries requests to a student's process and its answers back, until its time is over.
+
+    After that `ended` says why nothing more comes; until then it is None.
+    """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self.ended: Failed | None = None
@@ -33,21 +36,27 @@ class Line:
         self._deadline = time.monotonic() + seconds
 
     def __call__(self, data: bytes) -> bytes:
-        if self.ended is not None:
-            raise self.ended
-        try:
-            send(self._connection, data)
-            return receive(self._connection, self._deadline)
-        except TimeoutError:
-            self.ended = TimedOut(f"The answer took longer than the {self._seconds:g} seconds that it may take.")
-        except Closed:
-            self.ended = Ended(
-                "The answer's process ended before it had answered.",
-                hint="It used more memory, processor time or threads than an exercise may use, or it ended itself.",
-            )
-        except NotPlain as error:
-            raise Failed(f"The answer sent {error}.") from None
-        raise self.ended
+        """Send a request and return the answer.
+
+        Raises
+        ------
+        Failed
+            If no answer comes (`TimedOut`, `Ended`), or one that is not plain data.
+        """
+        if self.ended is None:
+            try:
+                send(self._connection, data)
+                return receive(self._connection, self._deadline)
+            except TimeoutError:
+                self.ended = TimedOut(f"The answer took longer than the {self._seconds:.3g} seconds that it may take.")
+            except Closed:
+                self.ended = Ended(
+                    "The answer's process ended before it had answered.",
+                    hint="It used more memory, processor time or threads than an exercise may use, or it ended itself.",
+                )
+            except NotPlain as error:
+                self.ended = Failed(f"The answer sent {error}.")
+        raise self.ended from None
 
 
 def send(connection: socket.socket, data: bytes) -> None:

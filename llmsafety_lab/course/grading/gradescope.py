@@ -20,8 +20,8 @@ set -euo pipefail
 apt-get update
 apt-get install -y bubblewrap python3 python3-venv git
 python3 -m venv /autograder/venv
-/autograder/venv/bin/pip install --quiet /autograder/source/package
-chmod -R go-rwx /autograder/source
+/autograder/venv/bin/pip install --quiet --no-cache-dir /autograder/source/package
+chmod -R go-rwx /autograder/source /autograder/venv/lib/python3*/site-packages/llmsafety_lab
 """
 
 _RUN = """#!/usr/bin/env bash
@@ -74,7 +74,7 @@ def run(base: Path, topic: str) -> dict[str, Any]:
     """Grade the one submission of a Gradescope container and write its results file.
 
     The container is thrown away afterwards. Where it does not let bubblewrap make namespaces, the student's code runs
-    as another user, who can read neither the key nor the results.
+    as another user, who can read neither the key nor the results nor the lab's answers.
     """
     metadata = json.loads((base / "submission_metadata.json").read_text(encoding="utf-8"))
     users = sorted(str(user.get("email") or user.get("id") or "") for user in metadata.get("users", []))

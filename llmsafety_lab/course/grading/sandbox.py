@@ -1,7 +1,7 @@
 """Where a student's code runs while it is graded: bubblewrap around a template process, forked for every exercise.
 
-No network, a read-only system that shows nothing but the operating system, Python and the package, and limits on time,
-memory, processes, disk and output. Needs Linux with bubblewrap; elsewhere `Unsafe` runs the code as the caller.
+No network, a read-only system that shows nothing but Python and a copy of the package without the answers, and limits
+on time, memory, threads, disk and output. Needs Linux with bubblewrap; elsewhere there is `Unsafe`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmsafety_lab.checking.exercise import homes
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.handles import warm
 from llmsafety_lab.checking.wire import dumps
+from llmsafety_lab.course.grading import withheld
+from llmsafety_lab.course.grading.confine import ENVIRONMENT
 from llmsafety_lab.course.grading.frames import Line
 from llmsafety_lab.errors import CourseError
 
-_PACKAGE = Path(__file__).parents[2]
+_COURSE = "/course"
 _START_SECONDS = 120
 
 
@@ -34,25 +36,25 @@ class SandboxError(CourseError, RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the code of one exercise may use.
+    """What the code of one exercise may use. It has one process, so what it may use holds for all that it does.
 
     Parameters
     ----------
     seconds
         Of the clock, and of the processor.
     submission
-        Seconds of the clock for all exercises of one submission; `grade` keeps them.
+        Seconds of the clock for all exercises of a submission; the grader counts them.
     memory, disk
         In bytes.
-    processes
-        Threads count too.
+    threads
+        At one time.
     """
 
     seconds: float = 20
     submission: float = 60
     memory: int = 1 << 30
     disk: int = 16 << 20
-    processes: int = 8
+    threads: int = 8
 
 
 def why_not() -> str | None:
@@ -78,13 +80,19 @@ def _namespaces() -> list[str]:
     return flags
 
 
+def python(course: str, module: str) -> list[str]:
+    """Return the command that runs the function ``main`` of a module of the package's copy in the folder ``course``."""
+    program = f"import sys; sys.path.insert(0, {course!r}); from {module} import main; main()"
+    return [sys.executable, "-I", "-B", "-c", program]
+
+
 class Sandbox:
     """A template process in bubblewrap. One at a time may run; use one sandbox per worker.
 
     Parameters
     ----------
     topic
-        The lab's topic; the package's modules that hold its answers cannot be read inside.
+        The lab's topic; what holds its answers is not there inside.
 
     Raises
     ------
@@ -105,58 +113,59 @@ class Sandbox:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the template and everything in its namespace."""
-        if self._process is not None:
-            self._control.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def close(self) -> str:
+        """End the template and everything in its namespace; return what it wrote as errors."""
+        if self._process is None:
+            return ""
+        self._control.close()
+        self._process.kill()
+        said = self._process.communicate()[1].decode(errors="replace")
+        self._process = None
+        self._package.cleanup()
+        return said
 
     @contextlib.contextmanager
     def run(self, seconds: float | None = None) -> Iterator[Line]:
-        """Give a fresh process for one exercise; it is gone when the block ends."""
+        """Give a fresh process for one exercise; it is gone when the block ends.
+
+        Parameters
+        ----------
+        seconds
+            Less time than the limit, where the submission has less left.
+        """
         if self._process is None:
             self._start()
-        with self._fork(seconds) as transport:
-            yield transport
+        with self._fork(seconds or self.limits.seconds) as line:
+            yield line
         if self._process is None or self._process.poll() is not None:
             self.close()
             raise SandboxError("the sandbox ended while it was in use; nothing is lost, run the same command again")
 
     @contextlib.contextmanager
-    def _fork(self, seconds: float | None = None) -> Iterator[Line]:
+    def _fork(self, seconds: float) -> Iterator[Line]:
         ours, theirs = socket.socketpair()
         leash, held = socket.socketpair()
         with ours, leash:
             with theirs, held:
-                limits = json.dumps(asdict(self.limits)).encode()
+                limits = json.dumps({**asdict(self.limits), "seconds": seconds}).encode()
                 socket.send_fds(self._control, [limits], [theirs.fileno(), held.fileno()])
-            yield Line(ours, min(self.limits.seconds, seconds or self.limits.seconds))
+            yield Line(ours, seconds)
 
     def _start(self) -> None:
         self.close()
+        self._package = tempfile.TemporaryDirectory(prefix="llmsafety-lab-")
+        withheld.copy(self.topic, Path(self._package.name))
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [
                 "bwrap",
                 *_namespaces(),
-                *_view(self.topic),
-                sys.executable,
-                "-I",
-                "-m",
-                "llmsafety_lab.course.grading.template",
+                *_view(Path(self._package.name)),
+                *python(_COURSE, "llmsafety_lab.course.grading.template"),
             ]
-            environment = {
-                "PATH": "/usr/bin:/bin",
-                "HOME": "/student",
-                "TMPDIR": "/student",
-                "OMP_NUM_THREADS": "1",
-                "HF_HUB_OFFLINE": "1",
-            }
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno())],
-                env=environment,
+                env=ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -169,35 +178,39 @@ class Sandbox:
         except TimeoutError:
             started = b""
         if started != b"ready":
-            process, self._process = self._process, None
-            process.kill()
-            raise SandboxError(f"the sandbox did not start: {process.communicate()[1].decode()[-2000:]}")
+            said = self.close()
+            raise SandboxError(f"the sandbox did not start: {said[-2000:]}")
         self._control.settimeout(None)
-        with self._fork() as transport:
+        with self._fork(_START_SECONDS) as line:
             try:
-                transport(dumps({"do": "has", "name": "probe"}))
+                line(dumps({"do": "has", "name": "probe"}))
             except Failed:
                 self.close()
                 raise SandboxError("this machine does not let a sandbox divide itself (unshare): run as root") from None
 
 
-def _view(topic: str) -> list[str]:
-    """Return bubblewrap's options for what can be seen inside."""
+def _view(package: Path) -> list[str]:
+    """Return bubblewrap's options for what can be seen inside: shared libraries, Python, the package."""
     view = ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--tmpfs", "/student"]
-    for place in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"):
-        if os.path.islink(place):
-            view += ["--symlink", os.readlink(place), place]
-        elif os.path.isdir(place):
-            view += ["--ro-bind", place, place]
-    for place in ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"):
-        view += ["--ro-bind-try", place, place]
-    for needed in dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), _PACKAGE)):
-        for parent in reversed(needed.parents[:-1]):
-            view += ["--perms", "0755", "--dir", str(parent)]
-        view += ["--ro-bind", str(needed), str(needed)]
-    view += ["--perms", "0755", "--tmpfs", str(_PACKAGE / "checks")]
-    for module in homes(topic):
-        view += ["--ro-bind", "/dev/null", str(_PACKAGE / f"{module}.py")]
-    for place in (str(_PACKAGE / "checks"), "/dev", "/"):
-        view += ["--remount-ro", place]
+    hidden = []
+    for place, shown in withheld.visible():
+        if place.is_symlink() and shown:
+            view += ["--symlink", os.readlink(place), str(place)]
+        elif shown:
+            for parent in reversed(place.parents[:-1]):
+                view += ["--perms", "0755", "--dir", str(parent)]
+            view += ["--ro-bind", str(place), str(place)]
+        elif place.is_dir():
+            view += ["--perms", "0755", "--tmpfs", str(place)]
+            hidden.append(str(place))
+        else:
+            view += ["--ro-bind", "/dev/null", str(place)]
+    for file in ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"):
+        view += ["--ro-bind-try", file, file]
+    program = os.path.realpath(sys.executable)
+    if program != sys.executable:
+        view += ["--dir", os.path.dirname(sys.executable), "--symlink", program, sys.executable]
+    view += ["--ro-bind", str(package), _COURSE]
+    for folder in (*hidden, "/dev", "/"):
+        view += ["--remount-ro", folder]
     return view

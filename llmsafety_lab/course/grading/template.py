@@ -20,11 +20,12 @@ import time
 from typing import Any
 
 from llmsafety_lab.checking.handles import warm
-from llmsafety_lab.course.grading.confine import become, limit
+from llmsafety_lab.course.grading import syscalls
+from llmsafety_lab.course.grading.confine import ENVIRONMENT, become, limit
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 4, 38, 24
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 4, 24
 _FIRST_UID = 61000
 
 
@@ -106,14 +107,7 @@ def _confine(limits: dict[str, Any], uid: int | None) -> None:
     os.setsid()
     os.umask(0o077)
     os.environ.clear()
-    os.environ.update(
-        PATH="/usr/bin:/bin",
-        HOME="/student",
-        TMPDIR="/student",
-        USER="student",
-        OMP_NUM_THREADS="1",
-        HF_HUB_OFFLINE="1",
-    )
+    os.environ.update(ENVIRONMENT)
     os.chdir("/student")
     for capability in range(64):
         _LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -121,7 +115,7 @@ def _confine(limits: dict[str, Any], uid: int | None) -> None:
         become(uid)
     header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     _check(_LIBC.capset(header, nothing), "capset")
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    syscalls.refuse()
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None) -> None:
@@ -136,7 +130,3 @@ def _prctl(option: int, value: int) -> None:
 def _check(status: int, what: str) -> None:
     if status != 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
-
-
-if __name__ == "__main__":
-    main()
