@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmsafety_lab.errors import NotFoundError
@@ -124,9 +125,8 @@ def exercise(
 
 def topics() -> list[str]:
     """Return the topics that have checks."""
-    from llmsafety_lab import checks
-
-    return sorted(module.name for module in pkgutil.iter_modules(checks.__path__))
+    folder = Path(__file__).parents[1] / "checks"
+    return sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
 
 
 def exercises(topic: str) -> list[Exercise]:
