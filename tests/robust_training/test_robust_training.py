@@ -19,7 +19,6 @@ from llmsafety_lab.fine_tuning.classifier import Classifier
 from llmsafety_lab.robust_training import experiment as table
 from llmsafety_lab.robust_training.losses import (
     adversarial_loss,
-    ascend,
     divergence,
     fgsm_loss,
     freelb_loss,
