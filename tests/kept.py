@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 TOPICS = {path.name for path in (ROOT / "llmsafety_lab" / "checks").iterdir() if (path / "__init__.py").exists()}
 STORE = cache.root() / "tested"
+NOW = [0.0]
 
 
 def topic_of(path: Path, parameters: dict[str, Any]) -> str | None:
@@ -127,6 +128,20 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
+def core_seconds() -> float:
+    """Return the processor time of this process and of those that it has waited for."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Note in each report the processor time since the one before: a busy machine makes no test dearer."""
+    report = yield
+    report.core_seconds, NOW[0] = core_seconds() - NOW[0], core_seconds()
+    return report
+
+
 def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
     """Show a kept test by a letter of its own."""
     return ("passed", "k", "KEPT") if facts_of(report).get("kept") is not None else None
@@ -148,7 +163,8 @@ class Book:
             return
         name = facts["id"]
         self.facts[name] = facts
-        self.seconds[name] = self.seconds.get(name, 0) + (facts.get("kept") or report.duration)
+        kept = facts.get("kept")
+        self.seconds[name] = self.seconds.get(name, 0) + (report.core_seconds if kept is None else kept)
         if report.when == "call" and report.passed:
             self.passed.add(name)
         if report.failed:
@@ -208,5 +224,6 @@ def write(path: Path, content: Any) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take notes in the process that hears of all tests."""
+    NOW[0] = core_seconds()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Book())
