@@ -16,7 +16,7 @@ define step
 	  mkdir -p _build/steps && echo $$took > "_build/steps/$(subst $() ,_,$(1))"
 endef
 
-.PHONY: help site test begin setup tools fetch notebooks book student lint types pytest doctor lock clean
+.PHONY: help site test begin setup tools fetch notebooks book pdf student lint types pytest doctor lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ begin:
 
 book: notebooks ## build the site without serving it
 	$(call step,book,$(LAB) book)
+
+pdf: notebooks ## print the book into one PDF
+	$(call step,pdf,$(LAB) book --pdf)
 
 setup: .venv/ready ## create the virtual environment
 
