@@ -236,8 +236,8 @@ def virtual_direction(
     ----------
     Miyato, Maeda, Koyama and Ishii 2019, Virtual Adversarial Training, section 3.3.
     """
-    if iterations < 1 or not 0 < xi < math.inf:
-        raise ValueError(f"needs an iteration, and a positive xi: got {iterations} and {xi}")
+    if iterations < 0 or not 0 < xi < math.inf:
+        raise ValueError(f"needs no negative number of iterations, and a positive xi: got {iterations} and {xi}")
     x = embeddings.detach()
     d = steepest(masked(torch.randn_like(x), mask), 2) if start is None else start
     with evaluating(model):
