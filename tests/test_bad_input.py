@@ -176,7 +176,10 @@ CASES = {
     "robust_training: PGD with 0 steps": (lambda: adversarial_loss(MODEL, X, Y, eps=0.1, steps=0), "at least one step"),
     "robust_training: an infinite budget": (lambda: adversarial_loss(MODEL, X, Y, eps=INF), "finite size"),
     "robust_training: FreeLB with 0 steps": (lambda: freelb_loss(MODEL, X, Y, eps=0.1, steps=0), "at least one step"),
-    "robust_training: negative iterations": (lambda: virtual_direction(MODEL, X, iterations=-1), "negative number of iterations"),
+    "robust_training: negative iterations": (
+        lambda: virtual_direction(MODEL, X, iterations=-1),
+        "negative number of iterations",
+    ),
     "robust_training: xi of 0": (lambda: virtual_direction(MODEL, X, xi=0.0), "positive xi"),
     "robust_training: VAT with NaN": (lambda: vat_loss(MODEL, X, Y, eps=NAN), "finite size"),
     "robust_training: a chance above 1": (lambda: word_dropout_loss(MODEL, X, Y, eps=2.0), "probability"),
