@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -62,13 +63,28 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give a folder of this call's own on the same disk as `path`."""
+    """Give a folder of this call's own on the same disk as `path`; remove what killed processes left of such."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    room = Path(tempfile.mkdtemp(prefix=f".{path.name[:50]}.", dir=path.parent))
+    prefix = f".{path.name[:50]}."
+    for left in path.parent.glob(f"{glob.escape(prefix)}*.room-*"):
+        if not _runs(int(left.suffix.removeprefix(".room-"))):
+            shutil.rmtree(left, ignore_errors=True)
+    room = Path(tempfile.mkdtemp(prefix=prefix, suffix=f".room-{os.getpid()}", dir=path.parent))
     try:
         yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Say whether a process of this number may be running."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _flush(path: Path) -> None:

@@ -12,26 +12,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from llmsafety_lab.errors import CourseError, NotFoundError
+
 
 def keep(root: Path, topic: str) -> Path:
     """Run `scripts/<topic>.py`, add to `results/<topic>.json` what it does not say of its making, and return its path.
 
     Raises
     ------
-    LookupError
+    NotFoundError
         If the topic has no such script.
-    RuntimeError
+    CourseError
         If the script fails, or leaves the result as it was.
     """
     script, result = root / "scripts" / f"{topic}.py", root / "results" / f"{topic}.json"
     if not script.is_file():
-        raise LookupError(f"{topic} has no kept result: there is no {script}")
+        raise NotFoundError(f"{topic} has no kept result: there is no {script}")
     before = result.stat().st_mtime_ns if result.exists() else 0
     status = subprocess.run([sys.executable, str(script)], cwd=root).returncode
     if status:
-        raise RuntimeError(f"{script} ended with the status {status}")
+        raise CourseError(f"{script} ended with the status {status}")
     if not result.exists() or result.stat().st_mtime_ns == before:
-        raise RuntimeError(f"{script} did not write {result}")
+        raise CourseError(f"{script} did not write {result}")
     made = json.loads(result.read_text(encoding="utf-8"))
     whole = header(f"llmsafety-lab keep {topic}")
     versions = whole["versions"] | made.get("versions", {})

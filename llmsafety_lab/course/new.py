@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmsafety_lab.course import topics
 from llmsafety_lab.course.book import masters
+from llmsafety_lab.errors import InputError
 
 
 def new(root: Path, name: str) -> list[Path]:
@@ -20,7 +21,7 @@ def new(root: Path, name: str) -> list[Path]:
         If `topics.yml` has no such topic.
     ValueError
         If the topic is here already.
-    FileExistsError
+    InputError
         If one of the files is there already; nothing is written then.
     """
     title = next((topic.title for topic in topics.read(root) if topic.name == name), name)
@@ -31,7 +32,7 @@ def new(root: Path, name: str) -> list[Path]:
             text = path.read_text(encoding="utf-8").replace("TOPIC", name)
             texts[target] = text.replace("TITLE", title[0].upper() + title[1:])
     if there := [path for path in texts if path.exists()]:
-        raise FileExistsError(f"{there[0]} is there already; nothing was written")
+        raise InputError(f"{there[0]} is there already; nothing was written")
     topics.register(root, name)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)

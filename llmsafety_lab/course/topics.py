@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from llmsafety_lab.errors import InputError, NotFoundError
+
 STATES = ("here", "coming")
 
 
@@ -26,7 +28,7 @@ def read(root: Path) -> list[Topic]:
 
     Raises
     ------
-    ValueError
+    InputError
         If the list cannot be read, a state is not one of the two, or a name comes twice or is no name of a module.
     """
     path = root / "topics.yml"
@@ -34,13 +36,13 @@ def read(root: Path) -> list[Topic]:
         listed = yaml.safe_load(path.read_text(encoding="utf-8"))
         topics = [Topic(part=part["part"], **topic) for part in listed for topic in part["topics"]]
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: each topic has a name, a title and a state, below its part ({error})") from error
+        raise InputError(f"{path}: each topic has a name, a title and a state, below its part ({error})") from error
     names = [topic.name for topic in topics]
     for topic in topics:
         if topic.state not in STATES:
-            raise ValueError(f"{path}: {topic.name} has the state {topic.state!r}; choose one of {', '.join(STATES)}")
+            raise InputError(f"{path}: {topic.name} has the state {topic.state!r}; choose one of {', '.join(STATES)}")
         if not re.fullmatch(r"[a-z]\w*", topic.name) or names.count(topic.name) > 1:
-            raise ValueError(f"{path}: {topic.name!r} comes twice, or is no name of a module in small letters")
+            raise InputError(f"{path}: {topic.name!r} comes twice, or is no name of a module in small letters")
     return topics
 
 
@@ -60,7 +62,7 @@ def build(root: Path, *, check: bool = False) -> list[Path]:
 
     Raises
     ------
-    ValueError
+    InputError
         If a file lacks the two comments between which its part is written.
     """
     topics = read(root)
@@ -73,7 +75,7 @@ def build(root: Path, *, check: bool = False) -> list[Path]:
         before = path.read_text(encoding="utf-8")
         first, last = f"<!-- topics: the {mark} is made from topics.yml -->\n", "<!-- topics: end -->\n"
         if not 0 <= before.find(first) < before.find(last):
-            raise ValueError(f"{path}: the two comments {first.strip()} and {last.strip()} are missing")
+            raise InputError(f"{path}: the two comments {first.strip()} and {last.strip()} are missing")
         head, _, rest = before.partition(first)
         after = f"{head}{first}{text}{last}{rest.partition(last)[2]}"
         if after != before:
@@ -147,17 +149,19 @@ def register(root: Path, name: str) -> None:
 
     Raises
     ------
-    LookupError
+    NotFoundError
         If the list has no such topic.
-    ValueError
+    InputError
         If it is here already.
     """
     topics = read(root)
     wanted = next((topic for topic in topics if topic.name == name), None)
     if wanted is None:
-        raise LookupError(f"{root / 'topics.yml'} has no topic {name!r}: add it below its part, with the state coming")
+        raise NotFoundError(
+            f"{root / 'topics.yml'} has no topic {name!r}: add it below its part, with the state coming"
+        )
     if wanted.state == "here":
-        raise ValueError(f"{name} is here already")
+        raise InputError(f"{name} is here already")
     listed, toc = root / "topics.yml", root / "_toc.yml"
     text = listed.read_text(encoding="utf-8")
     listed.write_text(re.sub(rf"(\{{name: {name}, .*state: )coming", r"\1here", text), encoding="utf-8")

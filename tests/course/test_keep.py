@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from llmsafety_lab.course.keep import keep, processor
+from llmsafety_lab.errors import CourseError
 
 SCRIPT = """
 import json, pathlib
@@ -41,11 +42,11 @@ def test_a_script_that_fails_or_writes_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="tiny has no kept result"):
         keep(tmp_path, "tiny")
     script(tmp_path, "raise SystemExit(3)")
-    with pytest.raises(RuntimeError, match="status 3"):
+    with pytest.raises(CourseError, match="status 3"):
         keep(tmp_path, "tiny")
     script(tmp_path, SCRIPT)
     before = keep(tmp_path, "tiny").read_text()
     script(tmp_path, "pass")
-    with pytest.raises(RuntimeError, match="did not write"):
+    with pytest.raises(CourseError, match="did not write"):
         keep(tmp_path, "tiny")
     assert (tmp_path / "results/tiny.json").read_text() == before

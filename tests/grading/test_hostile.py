@@ -125,17 +125,24 @@ def test_no_process_is_left(box: Sandbox) -> None:
 
 
 def students_processes() -> list[str]:
-    """Return the processes inside a process namespace that a warden made: three levels deep."""
-    found = []
+    """Return the processes below this one inside a process namespace that a warden made: three levels deep."""
+    parents, deep = {}, []
+    depth = len(Path("/proc/self/status").read_text().partition("NSpid:")[2].splitlines()[0].split())
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
-            levels = next(line for line in status.read_text().splitlines() if line.startswith("NSpid:")).split()[1:]
-            if (
-                len(levels)
-                >= len(Path("/proc/self/status").read_text().partition("NSpid:")[2].splitlines()[0].split()) + 2
-            ):
-                found.append(status.parent.name)
-    return found
+            facts = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            parents[status.parent.name] = facts["PPid"].strip()
+            if len(facts["NSpid"].split()) >= depth + 2:
+                deep.append(status.parent.name)
+    return [process for process in deep if str(os.getpid()) in _above(process, parents)]
+
+
+def _above(process: str, parents: dict[str, str]) -> list[str]:
+    above = []
+    while process in parents:
+        process = parents[process]
+        above.append(process)
+    return above
 
 
 def test_one_exercise_cannot_prepare_the_next(box: Sandbox) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from llmsafety_lab.errors import CourseError
+
 RUNNERS = ("ipykernel", "papermill", "pip")
 """What runs a notebook there, and what fetches a package."""
 
@@ -31,13 +33,13 @@ def light(root: Path, folder: Path) -> Path:
 
     Raises
     ------
-    RuntimeError
+    CourseError
         If the wheel cannot be built.
     """
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     made = subprocess.run(build, cwd=root, capture_output=True, text=True)
     if made.returncode:
-        raise RuntimeError(f"The package's wheel cannot be built:\n{made.stderr[-2000:]}")
+        raise CourseError(f"The package's wheel cannot be built:\n{made.stderr[-2000:]}")
     venv.create(folder / "environment", symlinks=True)
     python = folder / "environment" / "bin" / "python"
     site = folder / "environment" / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"

@@ -42,14 +42,14 @@ def add_head(app: Sphinx, doctree: nodes.document) -> None:
     name = app.env.docname
     folder, _, topic = name.partition("/")
     section = next(doctree.findall(nodes.section), None)
-    part = _part(Path(app.srcdir), f"chapters/{topic}")
-    if folder not in ("chapters", "labs") or section is None or part is None:
+    if folder not in ("chapters", "labs") or section is None:
         return
-    facts = _chapter(doctree, topic, app) if folder == "chapters" else _lab(topic)
-    line = nodes.paragraph("", "", *_joined([[nodes.Text(part)], *facts]), classes=["page-facts"])
-    added: list[nodes.Element] = [line] if folder == "chapters" else [line, _lab_bar(app, name)]
+    added: list[nodes.Element] = [_lab_bar(app, name)] if folder == "labs" else []
+    if part := _part(Path(app.srcdir), f"chapters/{topic}"):
+        facts = _chapter(doctree, topic, app) if folder == "chapters" else _lab(topic)
+        added.insert(0, nodes.paragraph("", "", *_joined([[nodes.Text(part)], *facts]), classes=["page-facts"]))
     section.insert(1, added)
-    for node in [line, *(found for one in added for found in one.findall(nodes.TextElement))]:
+    for node in (found for one in added for found in one.findall(nodes.TextElement)):
         node.source, node.line = doctree.get("source") or name, 1
 
 

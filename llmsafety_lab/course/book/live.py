@@ -121,7 +121,7 @@ def load_script(app: Sphinx, pagename: str, template: str, context: dict[str, An
 
 def publish(static: Path) -> None:
     """Lay the files of the living pages beside their scripts."""
-    for name in _MAKERS:
+    for name in (name for name in _MAKERS if (static / "live" / f"{name}.js").exists()):
         for path in files(name):
             shutil.copy2(path, static / "live" / path.name)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llmsafety_lab.errors import CourseError
+from llmsafety_lab.sources import cache
 
 _SERVED = (
     ("mermaid/dist/mermaid.min.js", "mermaid/mermaid.min.js"),
@@ -34,7 +35,7 @@ class BookError(CourseError, RuntimeError):
 
 
 def vendor(root: Path) -> Path:
-    """Bring the site's scripts and fonts from npm, once per `package-lock.json`.
+    """Bring the site's scripts and fonts from npm, once per `package-lock.json`, into the user's cache.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def vendor(root: Path) -> Path:
 
     lock = root / "package-lock.json"
     recipe = lock.read_bytes() + (root / "package.json").read_bytes() + Path(__file__).read_bytes()
-    target = root / "_build" / "vendor" / hashlib.sha256(recipe).hexdigest()[:16]
+    target = cache.root() / "site" / f"vendor-{hashlib.sha256(recipe).hexdigest()[:16]}"
     if target.exists():
         return target
     print("scripts and fonts of the site: npm ci")
