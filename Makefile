@@ -16,7 +16,7 @@ define step
 	  mkdir -p _build/steps && echo $$took > "_build/steps/$(subst $() ,_,$(1))"
 endef
 
-.PHONY: help site test begin setup tools fetch notebooks book pdf student lint types pytest doctor lock clean
+.PHONY: help site test begin setup tools fetch notebooks book pdf kept student lint types pytest doctor lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -36,6 +36,9 @@ book: notebooks ## build the site without serving it
 
 pdf: notebooks ## print the book into one PDF
 	$(call step,pdf,$(LAB) book --pdf)
+
+kept: setup fetch ## make every kept result anew (hours), then ask whether a row of each comes out the same
+	$(call step,kept results,$(LAB) keep --fresh && $(BIN)/python -m pytest -k "kept and (row or table)")
 
 setup: .venv/ready ## create the virtual environment
 

@@ -187,7 +187,9 @@ def keep(options: argparse.Namespace) -> int:
     from llmsafety_lab.course import keep
     from llmsafety_lab.course.book import masters
 
-    print(f"{keep.keep(masters.root(), options.topic)}: written")
+    root = masters.root()
+    for topic in options.topics or keep.kept(root):
+        print(f"{keep.keep(root, topic, options.fresh)}: written")
     return 0
 
 
@@ -286,8 +288,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("exercise", help="the exercise's id")
     one.add_argument("files", nargs="+", type=Path, metavar="FILE", help="Python that defines the answer; it runs here")
 
-    one = add(keep, "make a topic's kept result anew, with date, versions and machine", "keep decoding")
-    one.add_argument("topic", help="the topic, such as decoding")
+    one = add(keep, "make kept results, with date, versions and machine", "keep decoding")
+    one.add_argument("topics", nargs="*", metavar="TOPIC", help="such as decoding (default: all that have one)")
+    one.add_argument("--fresh", action="store_true", help="begin anew instead of going on from the rows that are there")
 
     add(doctor, "say what is missing on this machine and how to get it", "doctor")
     return top

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import json
-import os
-import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from llmsafety_lab import files, runtime
 from llmsafety_lab.errors import CourseError, NotFoundError
 
 
-def keep(root: Path, topic: str) -> Path:
+def kept(root: Path) -> list[str]:
+    """Return the topics that have a kept result."""
+    return sorted(path.stem for path in (root / "results").glob("*.json"))
+
+
+def keep(root: Path, topic: str, fresh: bool = False) -> Path:
     """Run `scripts/<topic>.py`, add to `results/<topic>.json` what it does not say of its making, and return its path.
+
+    Parameters
+    ----------
+    fresh
+        Begin anew instead of going on from the rows that are there. If that fails, the old result stays.
 
     Raises
     ------
@@ -28,34 +36,30 @@ def keep(root: Path, topic: str) -> Path:
     script, result = root / "scripts" / f"{topic}.py", root / "results" / f"{topic}.json"
     if not script.is_file():
         raise NotFoundError(f"{topic} has no kept result: there is no {script}")
-    before = result.stat().st_mtime_ns if result.exists() else 0
-    status = subprocess.run([sys.executable, str(script)], cwd=root).returncode
-    if status:
-        raise CourseError(f"{script} ended with the status {status}")
-    if not result.exists() or result.stat().st_mtime_ns == before:
-        raise CourseError(f"{script} did not write {result}")
+    with _aside(result) if fresh else contextlib.nullcontext():
+        before = result.stat().st_mtime_ns if result.exists() else 0
+        status = subprocess.run([sys.executable, str(script)], cwd=root).returncode
+        if status:
+            raise CourseError(f"{script} ended with the status {status}")
+        if not result.exists() or result.stat().st_mtime_ns == before:
+            raise CourseError(f"{script} did not write {result}")
     made = json.loads(result.read_text(encoding="utf-8"))
-    whole = header(f"llmsafety-lab keep {topic}")
-    versions = whole["versions"] | made.get("versions", {})
-    result.write_text(json.dumps(whole | made | {"versions": versions}, indent=1) + "\n", encoding="utf-8")
+    said = runtime.made_by(topic, made.get("seeds", []))
+    whole = said | made | {"versions": said["versions"] | made.get("versions", {})}
+    files.replace(result, json.dumps(whole, indent=1) + "\n")
     return result
 
 
-def header(command: str) -> dict[str, Any]:
-    """Return what every kept result says of its making: command, date, versions, cores and processor."""
-    names = ("llmsafety-lab", "torch", "transformers", "numpy")
-    return {
-        "command": command,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "cores": os.cpu_count(),
-        "processor": processor(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in names},
-    }
-
-
-def processor() -> str:
-    """Return the processor's name, as the system tells it."""
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines() if listed.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
+@contextlib.contextmanager
+def _aside(result: Path) -> Iterator[None]:
+    """Take a result away while another is made, and put it back if that fails."""
+    old = result.with_suffix(".old")
+    if result.exists():
+        result.replace(old)
+    try:
+        yield
+    except BaseException:
+        if old.exists():
+            old.replace(result)
+        raise
+    old.unlink(missing_ok=True)
