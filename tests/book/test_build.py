@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 import llmsafety_lab
 from llmsafety_lab.course.book import build
@@ -71,6 +72,7 @@ def _executed() -> str:
         nbformat.v4.new_markdown_cell("# A lab\n\nBack to the [quiz](../chapters/attention.md). Plan 80 minutes."),
         _cell("SCALE = 'ci'", "injected-parameters"),
         _cell("def answer(): return 4", "solution"),
+        _cell('check("attention.rollout")'),
         _cell("print(answer())", outputs=[_print("one\n"), glued, _print("two\n")]),
     ]
     metadata = {
@@ -88,11 +90,9 @@ def small(tmp_path: Path) -> Path:
     (tmp_path / "_config.yml").write_text(
         re.sub(r"(?<=  url: ).*", "https://github.com/someone/fork", config, count=1), encoding="utf-8"
     )
-    pages = "".join(
-        f"  - file: {page}\n" for page in ("chapters/attention", "labs/attention", "chapters/execution_times")
-    )
-    toc = f"format: jb-book\nroot: index\nparts:\n- caption: I Foundations\n  chapters:\n{pages}"
-    (tmp_path / "_toc.yml").write_text(toc)
+    parts = {"I Foundations": ("chapters/attention", "labs/attention"), "Course": ("chapters/execution_times",)}
+    toc = [{"caption": caption, "chapters": [{"file": page} for page in pages]} for caption, pages in parts.items()]
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": toc}))
     (tmp_path / "index.md").write_text("# A book\n")
     for folder in ("chapters", "labs", "_build/executed/labs"):
         (tmp_path / folder).mkdir(parents=True)
@@ -131,6 +131,7 @@ def test_a_book_is_built_with_its_own_directives_and_only_once(vendored: Path, c
     assert facts and facts[1].startswith("I Foundations") and facts[1].endswith(" points · 80 minutes")
     assert f"git+https://github.com/someone/fork@{tag}" in lab
     assert "<summary>Solution</summary>" in lab
+    assert lab.index("<summary>Solution</summary>") < lab.index("the check ran on this solution") < lab.index("rollout")
     assert "SCALE" not in lab
     assert "one\ntwo" in lab
     for folder, page in (("chapters", quiz), ("labs", lab)):
