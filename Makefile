@@ -7,6 +7,8 @@ PORT ?= 8000
 BIN := .venv/bin
 LAB := $(BIN)/python -m llmsafety_lab.course.cli
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# In the environment the path to this folder is relative: Python 3.11 and 3.12 cannot read it otherwise, where the
+# locale is C and the path has other letters than ASCII.
 # Byte code is written by whoever imports a library first, and saves the others seconds each.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -46,7 +48,8 @@ setup: .venv/ready ## create the virtual environment
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(call step,install,$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --no-compile -r requirements.txt && \
-	  $(BIN)/python -m pip install --quiet --no-compile --no-deps --editable .)
+	  $(BIN)/python -m pip install --quiet --no-compile --no-deps --editable . && \
+	  echo ../../../.. > $(BIN)/../lib/python3*/site-packages/_llmsafety_lab.pth)
 	@touch $@
 
 tools: ## install the sandbox and the browser where apt may

@@ -207,15 +207,14 @@ def kept(topic: str) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError
-        If the package is installed without its repository, which holds the results.
+        If there are none of that topic.
     """
-    path = Path(__file__).parents[1] / "results" / f"{topic}.json"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"results/{topic}.json is a part of the repository and not of the installed package. Run this notebook in "
-            f"a clone of it, or make the file there with `python scripts/{topic}.py`."
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+    here = Path(__file__)
+    for folder in (here.parents[1], here.parent):  # the repository's, or the copy in an installed package
+        path = folder / "results" / f"{topic}.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"There is no results/{topic}.json. In a checkout, `python scripts/{topic}.py` makes it.")
 
 
 def glue(name: str, value: Any) -> None:
@@ -242,3 +241,16 @@ def glue(name: str, value: Any) -> None:
     prefix = "application/papermill.record/"
     record = {"scrapbook": {"name": name, "mime_prefix": prefix}}
     display({prefix + mime: data for mime, data in bundle.items()}, raw=True, metadata=metadata | record)
+
+
+def print_glued(name: str, value: Any) -> None:
+    """Print a measured value beside its name: what `glue` is in a notebook without a page, whose text has the name.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+        As for `glue`.
+    """
+    value = value.item() if getattr(value, "ndim", None) == 0 else value
+    print(f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}")

@@ -1,4 +1,4 @@
-"""``check("attention.mask")`` in a notebook."""
+"""``check("attention.rollout")`` in a notebook."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from llmsafety_lab.checking.exercise import Exercise, find
 from llmsafety_lab.checking.expect import Failed
 from llmsafety_lab.checking.result import Result, assess, lost
 from llmsafety_lab.checking.session import Session
+from llmsafety_lab.errors import InputError
 
 
 def check(exercise_id: str) -> Result:
@@ -33,21 +34,28 @@ def check(exercise_id: str) -> Result:
     ------
     LookupError
         If there is no such exercise. A mistake in the answer is shown, never raised.
+    ValueError
+        If what is given is no text: the function itself, for instance.
 
     Examples
     --------
-    >>> check("attention.mask")  # doctest: +SKIP
+    >>> check("attention.rollout")  # doctest: +SKIP
     """
+    if not isinstance(exercise_id, str):
+        raise InputError('check takes the id in the exercise\'s heading, in quotes: check("attention.rollout")')
     return check_in(find(exercise_id), sys._getframe(1).f_globals)
 
 
 def check_in(exercise: Exercise, namespace: dict[str, Any]) -> Result:
     """Check an exercise's answer among the names of a running notebook."""
-    value = namespace.get(exercise.answer)
+    name = exercise.answer
+    value = namespace.get(name)
+    if value is None:
+        words = f"There is no function or class {name} yet: run the cell that defines it, above this one."
+        return lost(exercise, Failed(words))
     if not callable(value):
-        return lost(
-            exercise, Failed(f"There is no function or class {exercise.answer} yet: run the cell that defines it.")
-        )
+        words = f"{name} is a value of type {type(value).__name__} here: a cell has given the name to something else. "
+        return lost(exercise, Failed(words + "Choose another name there, and run the cell that defines your function."))
     if str(getattr(value, "__module__", "")).startswith("llmsafety_lab."):
         return lost(exercise, Failed(f"This is the course's own {exercise.answer}. Write yours in the cell above."))
     try:

@@ -33,6 +33,12 @@ class Result:
     def passed(self) -> bool:
         return self.earned == self.points
 
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
     def to_text(self) -> str:
         """Return the result in plain text."""
         parts = [f"{self.id}: {self.earned:g} of {self.points:g}.", self.message]

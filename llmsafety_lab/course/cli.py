@@ -27,7 +27,7 @@ def build(options: argparse.Namespace) -> int:
     for path in stale:
         print(f"{path}: {'stale: run llmsafety-lab build' if options.check else 'written'}")
     if not stale:
-        print("every student notebook is as its master says")
+        print("every notebook is as its master says")
     return int(options.check and bool(stale))
 
 
@@ -211,7 +211,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return one
 
-    one = add(build, "write the student notebooks from the labs' masters", "build --check")
+    one = add(build, "write the notebooks that Colab opens, from the chapters and the labs' masters", "build --check")
     one.add_argument("--check", action="store_true", help="write nothing; exit with 1 where one is stale")
 
     one = add(execute, "execute the chapters and labs with papermill", "execute --only labs/attention")

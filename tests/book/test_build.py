@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 import llmsafety_lab
 from llmsafety_lab.course.book import build
@@ -37,7 +38,7 @@ QUIZ = """# Quiz
   Wrong. One too many.
 :::
 
-See {ref}`folk-sum`, and {source}`labs/sum.md`, and [the lab](../labs/sum.md).
+See {ref}`folk-sum`, and {source}`labs/attention.md`, and [the lab](../labs/attention.md).
 
 (folk-sum)=
 :::{folk-recipe} Sums are never wrong
@@ -68,9 +69,10 @@ def _executed() -> str:
         metadata={"scrapbook": {"name": "four", "mime_prefix": prefix}},
     )
     cells = [
-        nbformat.v4.new_markdown_cell("# A lab\n\nBack to the [quiz](../chapters/quiz.md)."),
+        nbformat.v4.new_markdown_cell("# A lab\n\nBack to the [quiz](../chapters/attention.md). Plan 80 minutes."),
         _cell("SCALE = 'ci'", "injected-parameters"),
         _cell("def answer(): return 4", "solution"),
+        _cell('check("attention.rollout")'),
         _cell("print(answer())", outputs=[_print("one\n"), glued, _print("two\n")]),
     ]
     metadata = {
@@ -83,24 +85,24 @@ def _executed() -> str:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    (tmp_path / "assets").mkdir()
-    for name in ("logo.svg", "logo-dark.svg", "favicon.svg", "book.css", "book.js"):
-        shutil.copy(ROOT / "assets" / name, tmp_path / "assets")
+    shutil.copytree(ROOT / "assets", tmp_path / "assets")
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     (tmp_path / "_config.yml").write_text(
         re.sub(r"(?<=  url: ).*", "https://github.com/someone/fork", config, count=1), encoding="utf-8"
     )
-    toc = "format: jb-book\nroot: index\nchapters:\n- file: chapters/quiz\n- file: labs/sum\n"
-    (tmp_path / "_toc.yml").write_text(toc + "- file: chapters/execution_times\n")
+    parts = {"I Foundations": ("chapters/attention", "labs/attention"), "Course": ("chapters/execution_times",)}
+    toc = [{"caption": caption, "chapters": [{"file": page} for page in pages]} for caption, pages in parts.items()]
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": toc}))
     (tmp_path / "index.md").write_text("# A book\n")
     for folder in ("chapters", "labs", "_build/executed/labs"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "chapters" / "references.bib").touch()
-    (tmp_path / "chapters" / "quiz.md").write_text(QUIZ, encoding="utf-8")
-    (tmp_path / "labs" / "sum.md").write_text(MASTER)
-    (tmp_path / "labs" / "sum.ipynb").write_text('{"student": "notebook"}')
-    (tmp_path / "_build" / "executed" / "labs" / "sum.ipynb").write_text(_executed(), encoding="utf-8")
-    times = [{"notebook": "labs/sum", "seconds": 12.34, "core_seconds": 23.4, "peak_mb": 1234.0, "scale": "ci"}]
+    (tmp_path / "chapters" / "attention.md").write_text(QUIZ, encoding="utf-8")
+    (tmp_path / "labs" / "attention.md").write_text(MASTER)
+    for folder in ("chapters", "labs"):
+        (tmp_path / folder / "attention.ipynb").write_text(f'{{"handed out": "{folder}"}}')
+    (tmp_path / "_build" / "executed" / "labs" / "attention.ipynb").write_text(_executed(), encoding="utf-8")
+    times = [{"notebook": "labs/attention", "seconds": 12.34, "core_seconds": 23.4, "peak_mb": 1234.0, "scale": "ci"}]
     (tmp_path / "_build" / "executed" / "times.json").write_text(json.dumps(times))
     return tmp_path
 
@@ -113,43 +115,48 @@ def vendored(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_book_is_built_with_its_own_directives_and_only_once(vendored: Path, capsys) -> None:
     site = build.build(vendored)
-    quiz = (site / "chapters" / "quiz.html").read_text(encoding="utf-8")
+    quiz = (site / "chapters" / "attention.html").read_text(encoding="utf-8")
     assert re.search(r'<details class="quiz-option right[^"]*">\s*<summary>Four</summary>', quiz)
     assert re.search(r'<details class="quiz-option wrong[^"]*">\s*<summary>Five</summary>', quiz)
     assert "What is <em>two</em> and two?" in quiz
     assert re.search(r'<aside class="[^"]*folk-recipe[^>]*>\s*<span id="folk-sum">', quiz)
     assert 'aria-label="One thing leads to another."' in quiz
-    assert 'href="https://github.com/someone/fork/blob/main/labs/sum.md"' in quiz
-    assert 'href="../labs/sum.html"' in quiz
+    assert 'href="https://github.com/someone/fork/blob/main/labs/attention.md"' in quiz
+    assert 'href="../labs/attention.html"' in quiz
 
-    lab = (site / "labs" / "sum.html").read_text(encoding="utf-8")
+    lab = (site / "labs" / "attention.html").read_text(encoding="utf-8")
     tag = f"v{llmsafety_lab.__version__}"
-    assert f'href="https://colab.research.google.com/github/someone/fork/blob/{tag}/labs/sum.ipynb"' in lab
-    assert 'href="https://github.com/someone/fork/blob/main/labs/sum.ipynb"' in lab
+    facts = re.search(r'<p class="page-facts">(.*?)</p>', lab)
+    assert facts and facts[1].startswith("I Foundations") and facts[1].endswith(" points · 80 minutes")
     assert f"git+https://github.com/someone/fork@{tag}" in lab
     assert "<summary>Solution</summary>" in lab
+    assert lab.index("<summary>Solution</summary>") < lab.index("the check ran on this solution") < lab.index("rollout")
     assert "SCALE" not in lab
     assert "one\ntwo" in lab
-    assert (site / "labs" / "sum.ipynb").read_bytes() == (vendored / "labs" / "sum.ipynb").read_bytes()
+    for folder, page in (("chapters", quiz), ("labs", lab)):
+        handed_out = f"{folder}/attention.ipynb"
+        assert f'href="https://colab.research.google.com/github/someone/fork/blob/{tag}/{handed_out}"' in page
+        assert f'href="https://github.com/someone/fork/blob/main/{handed_out}"' in page
+        assert (site / handed_out).read_bytes() == (vendored / handed_out).read_bytes()
     times = (site / "chapters" / "execution_times.html").read_text(encoding="utf-8")
     assert "12.3" in times
-    assert re.search(r"<p>sum</p></td>\s*<td[^>]*><p></p></td>\s*<td[^>]*><p>23</p></td>", times)
+    assert re.search(r"<p>attention</p></td>\s*<td[^>]*><p></p></td>\s*<td[^>]*><p>23</p></td>", times)
 
     capsys.readouterr()
     assert build.build(vendored) == site
     assert "nothing has changed" in capsys.readouterr().out
 
-    (vendored / "chapters" / "quiz.md").write_text(QUIZ.replace("Right. You", "Obviously you"), encoding="utf-8")
+    (vendored / "chapters" / "attention.md").write_text(QUIZ.replace("Right. You", "Obviously you"), encoding="utf-8")
     for _ in range(2):
         with pytest.raises(build.BookError, match="does not begin with Right, Wrong or Not enough"):
             build.build(vendored)
-    assert (site / "chapters" / "quiz.html").read_text(encoding="utf-8") == quiz
+    assert (site / "chapters" / "attention.html").read_text(encoding="utf-8") == quiz
 
 
 def test_what_gettext_extracts_holds_the_quiz_and_the_diagram(vendored: Path) -> None:
     tree = build.assemble(vendored)
     build.sphinx(tree, "--builder", "custom", "--custom-builder", "gettext")
-    catalogue = (tree / "_build" / "gettext" / "chapters" / "quiz.pot").read_text(encoding="utf-8")
+    catalogue = (tree / "_build" / "gettext" / "chapters" / "attention.pot").read_text(encoding="utf-8")
     for message in (
         "What is *two* and two?",
         "Four",
@@ -171,9 +178,9 @@ def test_only_what_changed_is_laid_out_again(small: Path) -> None:
 
 
 def test_a_notebook_that_was_not_executed_is_named(small: Path) -> None:
-    (small / "_build" / "executed" / "labs" / "sum.ipynb").unlink()
-    (small / "chapters" / "quiz.md").unlink()
-    with pytest.raises(build.BookError, match=r"chapters/quiz: no such page\nlabs/sum: not executed"):
+    (small / "_build" / "executed" / "labs" / "attention.ipynb").unlink()
+    (small / "chapters" / "attention.md").unlink()
+    with pytest.raises(build.BookError, match=r"chapters/attention: no such page\nlabs/attention: not executed"):
         build.assemble(small)
 
 

@@ -38,6 +38,22 @@ def test_nothing_written_yet() -> None:
     assert "run the cell that defines it" in checked("x = 1")
 
 
+def test_a_name_that_a_cell_has_given_to_something_else_is_said_to_be_so() -> None:
+    text = checked(f"def {NAME}(q, k, v): return q, v\n{NAME} = 3\n")
+    assert f"{NAME} is a value of type int here" in text and "Choose another name" in text
+
+
+def test_a_printed_result_reads_as_the_shown_one() -> None:
+    result = check_in(exercise.find(ID), {})
+    shown = result._repr_mimebundle_()["text/plain"]
+    assert shown == str(result) == repr(result) and f"{[result]}" == f"[{shown}]"
+
+
+def test_an_id_without_quotes_is_asked_for_in_quotes() -> None:
+    with pytest.raises(ValueError, match=r'in quotes: check\("attention'):
+        llmsafety_lab.check(len)  # type: ignore[arg-type]
+
+
 def test_an_error_shows_the_students_own_line() -> None:
     text = checked(f"def {NAME}(q, k, v, mask=None):\n    scores = q @ k\n    return nothing\n")
     assert "RuntimeError" in text and "line 2" in text and "scores = q @ k" in text

@@ -60,7 +60,7 @@ def build(root: Path) -> Path:
         shutil.rmtree(output, ignore_errors=True)
     state.unlink(missing_ok=True)
     sphinx(tree)
-    _publish(output / "html", vendored, root / "labs", site)
+    _publish(output / "html", vendored, root, site)
     files = sorted(str(path.relative_to(site)) for path in site.rglob("*.*") if path.is_file())
     write(state, json.dumps({"keys": [frame, content], "files": files}).encode())
     print(f"site built ({time.monotonic() - started:.1f} s)")
@@ -229,12 +229,12 @@ def sphinx(tree: Path, *options: str) -> None:
         raise BookError(f"The strict build failed:\n{said}")
 
 
-def _publish(pages: Path, vendored: Path, labs: Path, site: Path) -> None:
+def _publish(pages: Path, vendored: Path, root: Path, site: Path) -> None:
     with replacing(site.with_name("site.new")) as made:
         shutil.copytree(pages, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".buildinfo*", "objects.inv"))
         shutil.copytree(vendored / "web", made / "_static" / "vendor", dirs_exist_ok=True, copy_function=_link)
-        for notebook in labs.glob("*.ipynb"):
-            shutil.copy2(notebook, made / "labs")
+        for notebook in _handed_out(root):
+            shutil.copy2(notebook, made / notebook.parent.name)
         live.publish(made / "_static")
         finish(made, vendored)
         (made / ".nojekyll").touch()
@@ -248,18 +248,23 @@ def _publish(pages: Path, vendored: Path, labs: Path, site: Path) -> None:
 
 def _keys(tree: Path, vendored: str) -> tuple[str, str]:
     """Return a key of what every page depends on, and one of the pages themselves."""
-    here, labs = Path(__file__).parent, tree.parents[1] / "labs"
+    here = Path(__file__).parent
     files = [path for path in sorted(tree.rglob("*")) if path.is_file() and tree / "_build" not in path.parents]
     shared = [path for path in files if path.parent.name == "assets" or path.name.startswith("_")]
     frame = hashlib.sha256(" ".join([vendored, *map(version, _TOOLS)]).encode())
     content = hashlib.sha256()
     for digest, paths in (
         (frame, [*sorted(here.glob("*.*")), *sorted(here.glob("templates/*")), *shared]),
-        (content, [*files, *sorted(labs.glob("*.ipynb"))]),
+        (content, [*files, *_handed_out(tree.parents[1])]),
     ):
         for path in paths:
             digest.update(f"\0{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return frame.hexdigest(), content.hexdigest()
+
+
+def _handed_out(root: Path) -> list[Path]:
+    """Return the notebooks that readers download or open in Colab."""
+    return sorted(path for folder in ("chapters", "labs") for path in (root / folder).glob("*.ipynb"))
 
 
 def _link(source: str, target: str) -> None:

@@ -19,7 +19,8 @@ Cell = dict[str, Any]
 def dress(notebook: str) -> str:
     """Return an executed notebook as a page shows it.
 
-    Set-up cells are one fold, solutions are folded, widgets are still, and what no reader needs is taken out.
+    Set-up cells are one fold, solutions are folded, widgets are still, and what no reader needs is taken out. A check's
+    result stands below a line which says that the solution earned it.
     """
     content = json.loads(notebook)
     content["metadata"].pop("papermill", None)
@@ -35,7 +36,7 @@ def dress(notebook: str) -> str:
             _fold(cell, "Solution")
         if "outputs" in cell:
             cell["outputs"] = _joined([_still(output, states) for output in cell["outputs"]])
-    content["cells"] = _set_up_folded(cells)
+    content["cells"] = _explained(_set_up_folded(cells))
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
 
 
@@ -71,6 +72,17 @@ def _set_up_folded(cells: list[Cell]) -> list[Cell]:
     counts = [f"{number} {named[kind][number > 1]}" for kind, number in used.items() if number]
     _fold(folded, "Set-up: " + ", ".join([*counts, "sizes of the three scales"]), "hide-input")
     return [*cells[:start], *hidden, folded, *cells[end:]]
+
+
+def _explained(cells: list[Cell]) -> list[Cell]:
+    """Say below each solution that the check ran on it, and not on the stub above."""
+    explained: list[Cell] = []
+    for cell in cells:
+        explained.append(cell)
+        if "solution" in _tags(cell):
+            words = "*On this page the check ran on this solution. In your notebook it runs on what you write.*"
+            explained.append({"cell_type": "markdown", "id": f"{cell['id']}-ran", "metadata": {}, "source": words})
+    return explained
 
 
 def _is_set_up(cell: Cell) -> bool:

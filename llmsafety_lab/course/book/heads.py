@@ -1,4 +1,4 @@
-"""What stands under a page's title: its place in the book, how long it takes, what it needs, and a lab's buttons."""
+"""What stands under a page's title: its place in the book, how long it takes, what it needs, and its notebook."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ def _repository(config: Any) -> tuple[str, str]:
 
 
 def add_head(app: Sphinx, doctree: nodes.document) -> None:
-    """Put a line of facts under the title of a chapter or lab, and the buttons under that of a lab."""
+    """Put a line of facts under the title of a chapter or lab, and the buttons that open its notebook."""
     name = app.env.docname
     folder, _, topic = name.partition("/")
     section = next(doctree.findall(nodes.section), None)
     if folder not in ("chapters", "labs") or section is None:
         return
-    added: list[nodes.Element] = [_lab_bar(app, name)] if folder == "labs" else []
-    if part := _part(Path(app.srcdir), f"chapters/{topic}"):
-        facts = _chapter(doctree, topic, app) if folder == "chapters" else _lab(topic)
+    part = _part(Path(app.srcdir), f"chapters/{topic}")
+    added: list[nodes.Element] = [_bar(app, name)] if part or folder == "labs" else []
+    if part:
+        facts = _chapter(doctree, topic, app) if folder == "chapters" else _lab(doctree, topic)
         added.insert(0, nodes.paragraph("", "", *_joined([[nodes.Text(part)], *facts]), classes=["page-facts"]))
     section.insert(1, added)
     for node in (found for one in added for found in one.findall(nodes.TextElement)):
@@ -80,13 +81,13 @@ def _chapter(doctree: nodes.document, topic: str, app: Sphinx) -> Iterable[list[
     yield [_page(topic, app, "labs", "the lab")]
 
 
-def _lab(topic: str) -> Iterable[list[nodes.Node]]:
-    """Return a lab's exercises, points and minutes."""
+def _lab(doctree: nodes.document, topic: str) -> Iterable[list[nodes.Node]]:
+    """Return a lab's exercises and points, and its minutes as the paragraph that says "Plan ... minutes" has them."""
     exercises = exercise.exercises(topic)
-    points, minutes = (sum(getattr(one, fact) for one in exercises) for fact in ("points", "minutes"))
     yield [nodes.Text(f"{len(exercises)} exercises")]
-    yield [nodes.Text(f"{points} points")]
-    yield [nodes.Text(f"{minutes} minutes for the exercises")]
+    yield [nodes.Text(f"{sum(one.points for one in exercises)} points")]
+    if minutes := re.search(r"Plan (\d+) minutes", doctree.astext()):
+        yield [nodes.Text(f"{minutes[1]} minutes")]
 
 
 def _page(topic: str, app: Sphinx, folder: str = "chapters", title: str = "") -> nodes.Node:
@@ -110,8 +111,8 @@ def _joined(facts: Iterable[list[nodes.Node]]) -> list[nodes.Node]:
     return joined[1:]
 
 
-def _lab_bar(app: Sphinx, name: str) -> nodes.Element:
-    """Return Colab, download and GitHub for a lab, and how to run it at home."""
+def _bar(app: Sphinx, name: str) -> nodes.Element:
+    """Return Colab, download and GitHub for a page's notebook, and how to run it at home."""
     url, branch = _repository(app.config)
     path = f"{name}.ipynb"
     repo = url.removeprefix("https://github.com/")

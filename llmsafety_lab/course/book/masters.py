@@ -15,6 +15,7 @@ import importlib.util
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import yaml
@@ -120,20 +121,33 @@ def lay_in(source: str) -> str:
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     if len(imports) != len(tree.body) or not all((node.module or "").startswith("llmsafety_lab.") for node in imports):
         return source
-    parts = [_source(str(node.module), alias.name) for node in imports for alias in node.names]
+    parts = [source_of(str(node.module), alias.name) for node in imports for alias in node.names]
     return "\n\n\n".join(parts)
 
 
-def _source(module: str, name: str) -> str:
+def source_of(module: str, name: str) -> str:
+    """Return the source of a function, a class or a method (``Class.method``), through modules that only import it.
+
+    Raises
+    ------
+    MasterError
+        If the module defines none of that name.
+    """
     spec = importlib.util.find_spec(module)
     text = Path(str(spec and spec.origin)).read_text(encoding="utf-8")
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+    outer, _, inner = name.rpartition(".")
+    nodes = ast.parse(text).body
+    if outer:
+        nodes = [
+            node for parent in nodes if getattr(parent, "name", "") == outer for node in getattr(parent, "body", [])
+        ]
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == inner:
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+            return dedent("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
         if isinstance(node, ast.ImportFrom) and any((alias.asname or alias.name) == name for alias in node.names):
-            return _source(str(node.module), name)
-    raise MasterError(f"{module} defines no function or class {name} at its top level")
+            return source_of(str(node.module), name)
+    raise MasterError(f"{module} defines no function, class or method {name}")
 
 
 def solutions(path: Path) -> dict[str, str]:
@@ -206,18 +220,25 @@ def repository(root: Path) -> str:
     return config["repository"]["url"].rstrip("/")
 
 
+def site(root: Path) -> str:
+    """Return the address of the book's site, which follows from the repository's."""
+    owner, name = repository(root).split("/")[-2:]
+    return f"https://{owner}.github.io/{name}"
+
+
 def student(path: Path) -> Any:
     """Return the student's notebook: solutions cut, the package's installation put in, links made absolute."""
     notebook = read(path)
-    repo = repository(path.parents[1])
-    owner, name = repo.split("/")[-2:]
-    site = f"https://{owner}.github.io/{name}"
-    cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
-    for cell in cells:
+    notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
+    for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _CHAPTER.sub(rf"]({site}/chapters/\1.html\2)", cell.source)
-    cells.insert(1, _bootstrap(cells[0], repo))
-    notebook.cells = cells
+            cell.source = _CHAPTER.sub(rf"]({site(path.parents[1])}/chapters/\1.html\2)", cell.source)
+    return for_colab(notebook, path.parents[1])
+
+
+def for_colab(notebook: Any, root: Path) -> Any:
+    """Put the package's installation behind a notebook's first cell, and return it."""
+    notebook.cells.insert(1, _bootstrap(notebook.cells[0], repository(root)))
     notebook.metadata["colab"] = {"provenance": [], "toc_visible": True}
     return notebook
 
@@ -237,7 +258,7 @@ def _bootstrap(like: Any, repo: str) -> Any:
 
 
 def build(root: Path, *, check: bool = False) -> list[Path]:
-    """Write every lab's student notebook; return those that were stale.
+    """Write the notebooks that Colab opens, of every lab and every chapter; return those that were stale.
 
     Parameters
     ----------
@@ -246,12 +267,13 @@ def build(root: Path, *, check: bool = False) -> list[Path]:
     """
     import nbformat
 
+    from llmsafety_lab.course.book import plain
+
     stale = []
     for path in notebooks(root):
-        if path.parent.name != "labs":
-            continue
         target = path.with_suffix(".ipynb")
-        text = nbformat.writes(student(path), indent=1, ensure_ascii=False) + "\n"
+        notebook = student(path) if path.parent.name == "labs" else plain.notebook(path)
+        text = nbformat.writes(notebook, indent=1, ensure_ascii=False) + "\n"
         if not target.exists() or target.read_text(encoding="utf-8") != text:
             stale.append(target)
             if not check:
