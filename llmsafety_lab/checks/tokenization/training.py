@@ -22,8 +22,11 @@ def _once(parts: list[bytes]) -> Iterable[Pair]:
 
 
 def _apart(parts: list[bytes]) -> Iterable[Pair]:
-    pairs = list(pairwise(parts))
-    return (pair for pair, before in zip(pairs, [None, *pairs], strict=False) if pair != before)
+    kept: list[tuple[int, Pair]] = []
+    for place, pair in enumerate(pairwise(parts)):
+        if not kept or kept[-1] != (place - 1, pair):
+            kept.append((place, pair))
+    return [pair for _, pair in kept]
 
 
 def _counted(parts: dict[bytes, list[bytes]], words: Words, pairs: Pairs = pairwise) -> Counter[Pair]:
@@ -185,7 +188,12 @@ def _telling(dice: Dice, merges: int) -> tuple[Words, list[Pair], dict[str, list
         Mutant(
             "a row of equal tokens counted once",
             "in pairwise(parts[word]):",
-            "in (p for p, q in zip(pairwise(parts[word]), [None, *pairwise(parts[word])]) if p != q):",
+            "in [\n"
+            "            (a, b)\n"
+            "            for i, (a, b) in enumerate(pairwise(parts[word]))\n"
+            "            if a != b\n"
+            "            or (i - next(j for j in range(i, -1, -1) if j == 0 or parts[word][j - 1] != a)) % 2 == 0\n"
+            "        ]:",
             "twice in three equal tokens",
         ),
         Mutant("single pairs left out", "and counts:", "and max(counts.values(), default=0) > 1:", "only once"),
