@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention as torch_attention
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect_close
+from llmsafety_lab.checking.expect import expect_close, expect_pair, expect_unchanged
 
 _TORCH_ATTENTION = (
     "torch.nn.functional.scaled_dot_product_attention",
@@ -30,11 +30,7 @@ _TORCH_ATTENTION = (
 
 
 def _two(reply: Any) -> tuple[Any, Any]:
-    """Take an answer apart that is to be (output, weights)."""
-    if isinstance(reply, tuple | list) and len(reply) == 2:
-        return reply[0], reply[1]
-    kind = "None: is there a return statement?" if reply is None else f"a {type(reply).__name__}"
-    raise Failed("The answer is not a pair.", expected="(output, weights)", got=kind)
+    return expect_pair(reply, "The answer", expected="(output, weights)")
 
 
 def _wrong_weights(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> dict[str, Tensor]:
@@ -69,6 +65,15 @@ def _wrong_weights(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> dict[str
         ),
         "exp overflows: subtract each row's largest score first.": naive,
         "A row of nothing but minus infinity has no softmax (0 / 0): give it weights of zero.": soft(scores),
+        "A score of 0 is not hidden: exp(0) is 1. Hidden scores have to be minus infinity.": (
+            (scores * allowed).softmax(-1)
+        ),
+        "0 times infinity is not a number: set the hidden scores, do not add to all of them.": (
+            scores + hidden * -math.inf
+        ).softmax(-1),
+        "A query that may look nowhere still has weights here: a large negative number added to all of its scores "
+        "changes no softmax.": (scores + hidden * -1e9).softmax(-1),
+        "You divided by the root of the number of keys: it is that of d, their width.": soft(raw / k.shape[-2] ** 0.5),
     }
 
 
@@ -116,6 +121,14 @@ def _wrong_weights(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> dict[str
             "may see",
         ),
         Mutant("overflow", "(scores - largest).exp()", "scores.exp()", "exp overflows"),
+        Mutant("mask as a factor", "scores.masked_fill(~mask, -math.inf)", "scores * mask", "A score of 0"),
+        Mutant("mask times infinity", "scores.masked_fill(~mask, -math.inf)", "scores + ~mask * -math.inf", "0 times"),
+        Mutant(
+            "large number added", "scores.masked_fill(~mask, -math.inf)", "scores + ~mask * -1e9", "still has weights"
+        ),
+        Mutant("root of the keys", "math.sqrt(q.shape[-1])", "math.sqrt(k.shape[-2])", "number of keys"),
+        Mutant("batch of heads only", "masked_fill(~mask, ", "masked_fill(~mask[None, None], ", "wrong shape"),
+        Mutant("mask turned round in place", "masked_fill(~mask, ", "masked_fill(mask.logical_not_(), ", "in place"),
     ),
 )
 def check_scaled_dot_product(answer: Answer, dice: Dice) -> None:
@@ -131,13 +144,15 @@ def check_scaled_dot_product(answer: Answer, dice: Dice) -> None:
     for when, q, k, v, mask in (
         ("without a mask", qs[0, 0], ks[0, 0], vs[0, 0], None),
         ("in a batch of heads", qs, ks, vs, None),
+        ("of one text with a mask", qs[0, 0], ks[0, 0], vs[0, 0], some),
         ("with a mask", qs, ks, vs, some),
         ("with a mask of shape (1, keys), as padding has it,", qs, ks, vs, padding),
         ("of scores in the ten thousands", 100 * qs, 100 * ks, vs, None),
         ("of large negative scores with a mask", -300 * qs.abs(), 300 * ks.abs(), vs, some),
         ("where one query may look nowhere", qs, ks, vs, nowhere),
     ):
-        output, weights = _two(answer(q, k, v, mask))
+        called = answer.trace(q, k, v, mask)
+        output, weights = _two(called.value)
         allowed = torch.ones(queries, keys, dtype=torch.bool) if mask is None else mask.expand(queries, keys)
         sees = allowed.any(-1, keepdim=True)
         every = torch.eye(keys, dtype=q.dtype).expand(*q.shape[:-2], keys, keys)
@@ -148,6 +163,7 @@ def check_scaled_dot_product(answer: Answer, dice: Dice) -> None:
         mistakes = {words: value @ v for words, value in wrong.items()}
         hint = "The weights are right: the output is weights times values."
         expect_close(output, exact @ v, f"The output {when}", mistakes=mistakes, hint=hint)
+        expect_unchanged(called)
 
 
 def _cut(x: Tensor, heads: int) -> Tensor:
@@ -179,6 +195,11 @@ def _wrong_heads(x: Tensor, state: dict[str, Tensor], heads: int, mask: Tensor) 
         ),
         "The mask has no effect: hand it on.": weights(cut_q, cut_k, hidden=torch.zeros_like(mask)),
         "Queries and keys are swapped.": weights(cut_k, cut_q),
+        "Your keys are queries: each of the two has a layer of its own.": weights(cut_q, cut_q),
+        "The mask is inverted: True is where a query may look.": weights(cut_q, cut_k, hidden=mask),
+        "You divided by the square root twice: your attention does it already.": weights(
+            cut_q, cut_k, cut_q.shape[-1] ** 2
+        ),
     }, _cut(v, heads)
 
 
@@ -203,6 +224,9 @@ def _wrong_heads(x: Tensor, state: dict[str, Tensor], heads: int, mask: Tensor) 
         Mutant("no output layer", "self.out(self.merge(output))", "self.merge(output)", "output layer"),
         Mutant("mask dropped", "attention(q, k, v, mask)", "attention(q, k, v)", "hand it on"),
         Mutant("queries for keys", "attention(q, k, v, mask)", "attention(k, q, v, mask)", "swapped"),
+        Mutant("queries twice", "attention(q, k, v, mask)", "attention(q, q, v, mask)", "keys are queries"),
+        Mutant("scaled twice", "attention(q, k, v, mask)", "attention(q / q.shape[-1] ** 0.5, k, v, mask)", "twice"),
+        Mutant("residual", "self.out(self.merge(output))", "self.out(self.merge(output)) + x", "You added x"),
     ),
 )
 def check_multi_head(answer: Answer, dice: Dice) -> None:
@@ -224,7 +248,9 @@ def check_multi_head(answer: Answer, dice: Dice) -> None:
         output, weights = _two(module(x) if allowed is not mask else module(x, mask=mask))
         with torch.no_grad():
             exact, exact_weights = oracle(x, x, x, attn_mask=~allowed, average_attn_weights=False)
-        hint = "Every head keeps weights of its own: their shape is (batch, heads, queries, keys)."
+        hint = "Queries come from `query`, keys from `key`, each split into heads; then one attention for every head."
+        if not isinstance(weights, Tensor) or weights.shape != exact_weights.shape:
+            hint = "Every head keeps weights of its own: their shape is (batch, heads, queries, keys)."
         wrong, v = _wrong_heads(x, state, heads, allowed)
         expect_close(weights, exact_weights, f"The weights' tensor {when}", tolerance=1e-4, mistakes=wrong, hint=hint)
         mixed = exact_weights @ v
@@ -233,6 +259,11 @@ def check_multi_head(answer: Answer, dice: Dice) -> None:
             "You forgot the output layer: the merged heads still go through `out`.": merged,
             "Your merge mixes tokens: swap heads and tokens back before you lay the heads side by side.": linear(
                 mixed.reshape(batch, tokens, width), state["out.weight"], state["out.bias"]
+            ),
+            "You added x: the residual connection stands outside of this class.": exact + x,
+            "The output layer's bias is missing: call the layer, not its weight alone.": exact - state["out.bias"],
+            "You mixed x itself: the values come from the layer `value`.": linear(
+                (exact_weights @ _cut(x, heads)).transpose(1, 2).flatten(-2), state["out.weight"], state["out.bias"]
             ),
         }
         hint = "The weights are right: look at the values, at merge, and at the output layer."

@@ -1,4 +1,4 @@
-"""Exercises 4 and 5: one step of beam search on plain numbers, and the whole search on small models."""
+"""Exercise 5: beam search, on small models, against a search with lists of tokens."""
 
 from __future__ import annotations
 
@@ -12,142 +12,8 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checking.handles import SmallModel
-
-
-def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
-    """Return the largest entries with their rows and columns."""
-    found = [(float(every[b, t]), b, t) for b in range(every.shape[0]) for t in range(every.shape[1])]
-    return sorted(found, key=lambda one: -one[0])[:count]
-
-
-@exercise(
-    "decoding.extend",
-    "One step of many beams",
-    points=3,
-    difficulty=3,
-    importance=4,
-    minutes=10,
-    answer="extend",
-    mutants=(
-        Mutant(
-            "product of probabilities",
-            "scores[:, None] + logits.log_softmax(dim=-1)",
-            "(scores.exp()[:, None] * logits.softmax(dim=-1)).log()",
-            "underflows",
-        ),
-        Mutant(
-            "logarithm of the softmax", "logits.log_softmax(dim=-1)", "logits.softmax(dim=-1).log()", "rounded to 0"
-        ),
-        Mutant(
-            "the largest not subtracted",
-            "logits.log_softmax(dim=-1)",
-            "logits - logits.exp().sum(dim=-1, keepdim=True).log()",
-            "in the thousands",
-        ),
-        Mutant(
-            "a small number added",
-            "logits.log_softmax(dim=-1)",
-            "(logits.softmax(dim=-1) + 1e-9).log()",
-            "in the thousands",
-        ),
-        Mutant("not normalised", "logits.log_softmax(dim=-1)", "logits", "normalise"),
-        Mutant("softmax added", "logits.log_softmax(dim=-1)", "logits.softmax(dim=-1)", "logarithm"),
-        Mutant("the past forgotten", "scores[:, None] + logits", "0 * scores[:, None] + logits", "so far"),
-        Mutant(
-            "beam and token swapped",
-            "return best, places // every.shape[1], places % every.shape[1]",
-            "return best, places % every.shape[1], places // every.shape[1]",
-            "swapped",
-        ),
-        Mutant("normalised over beams", "log_softmax(dim=-1)", "log_softmax(dim=0)", "over the vocabulary"),
-        Mutant("count ignored", "min(count, every.numel())", "min(2 * len(scores), every.numel())", "as many as count"),
-        Mutant("one beam's ways", "every.numel()", "every.shape[1]", "as many as count"),
-    ),
-)
-def check_extend(answer: Answer, dice: Dice) -> None:
-    beams, vocabulary = dice.integer(3, 4), dice.integer(7, 9)
-    count = 2 * beams
-    many = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
-    long_ago = -2000 - 100 * float(dice.uniform(1))
-    for past, when, near in (
-        (-5.0, "", 1e-4),
-        (long_ago, ", after a long text of log-probability near -2000", 1e-2),
-    ):
-        for _ in range(500):
-            logits = 2 * dice.normal(beams, vocabulary) + 3 * dice.normal(beams, 1)
-            scores = past - 2 * dice.uniform(beams)
-            wrong = {
-                "Normalise: logits of different beams cannot be compared before a log-softmax.": (
-                    scores[:, None] + logits
-                ),
-                "You added probabilities to log-probabilities: take the logarithm of the softmax.": (
-                    scores[:, None] + logits.softmax(-1)
-                ),
-                "Add the scores: a beam that was improbable so far stays improbable.": logits.log_softmax(-1),
-                "Your softmax runs over the beams: it has to run over the vocabulary.": (
-                    scores[:, None] + logits.log_softmax(0)
-                ),
-            }
-            every = scores[:, None] + logits.log_softmax(-1)
-            *exact, after = _best(every, count + 1)
-            places = [one[1:] for one in exact]
-            gaps = [a[0] - b[0] for a, b in zip(exact, [*exact[1:], after], strict=True)]
-            if len({b for b, _ in places}) > 1 and places[0][0] != places[0][1] and min(gaps) > 2e-2:
-                break
-        hint = "Log-probabilities add: score of the beam plus log-softmax of its logits; then the largest of all."
-        got = _ways(answer(scores, logits, count), count, many)
-        if not bool(got[0].isfinite().all()):
-            raise Failed(
-                f"The scores are not finite{when}.",
-                expected=exact[0][0],
-                got=float(got[0][0]),
-                hint="A product of many probabilities underflows to 0. Add logarithms, never go back to probabilities.",
-            )
-        mistakes = {words: _scores(_best(one, count)) for words, one in wrong.items()}
-        expect_close(got[0], _scores(exact), f"The scores{when}", tolerance=near, mistakes=mistakes, hint=hint)
-        came = list(zip(got[1].long().tolist(), got[2].long().tolist(), strict=True))
-        swapped = came == [(token, beam) for beam, token in places]
-        expect(
-            came == places,
-            f"The beams and tokens are wrong{when}.",
-            expected=f"(beam, token): {places}",
-            got=f"{came}",
-            hint="Beams and tokens are swapped."
-            if swapped
-            else "A place in the flat list is beam * vocabulary + token.",
-        )
-    more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, many)
-    expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=many)
-    _ways(answer(scores[:1], logits[:1], 10 * vocabulary), vocabulary, many)
-    deep = 1500 - 1000.0 * torch.randperm(vocabulary, generator=dice.generator)[None]
-    got = _ways(answer(scores[:1], deep, vocabulary), vocabulary, "")
-    exact_deep = _scores(_best(scores[:1, None] + deep.log_softmax(-1), vocabulary))
-    expect(
-        bool(((got[0] - exact_deep).abs() < 0.1).all()),
-        "The scores are wrong for logits in the thousands.",
-        expected=exact_deep,
-        got=got[0],
-        hint="exp of a large logit is infinite, and a probability of exp(-1000) is rounded to 0: take the log-softmax "
-        "of the logits (their largest subtracted first), and not the logarithm of a softmax.",
-    )
-
-
-def _scores(ways: list[tuple[float, int, int]]) -> Tensor:
-    return torch.tensor([score for score, _, _ in ways], dtype=torch.float64)
-
-
-def _ways(reply: Any, count: int, hint: str) -> list[Tensor]:
-    """Return scores, beams and tokens, or fail."""
-    if not isinstance(reply, list | tuple) or len(reply) != 3:
-        got = "None: is there a return statement?" if reply is None else reply
-        raise Failed("The answer has the wrong form.", expected="three tensors: scores, beams, tokens", got=got)
-    names = ("scores", "beams", "tokens")
-    return [
-        expect_tensor(one, (count,), f"The tensor of {what}", hint=hint) for one, what in zip(reply, names, strict=True)
-    ]
-
 
 Think = Callable[[list[tuple[int, ...]]], list[Tensor]]
 Case = tuple[list[int], int, int, float, int]
@@ -237,6 +103,8 @@ _ELSE = (
         Mutant("one token too many", " / step**length_penalty", " / (step + 1) ** length_penalty", "one too many"),
         Mutant("the exponent ignored", " / step**length_penalty", " / step", "to the power"),
         Mutant("no early stop", "if len(finished) == beams:", "if step == steps:", "stop as soon as"),
+        Mutant("squeezed", "texts[going_on], scores", "texts[going_on].squeeze(), scores", "stopped with"),
+        Mutant("another default", "length_penalty: float = 1.0", "length_penalty: float = 0.0", "by default"),
     ),
 )
 def check_beam_search(answer: Answer, dice: Dice) -> None:
@@ -267,6 +135,7 @@ def check_beam_search(answer: Answer, dice: Dice) -> None:
             break
     came = [_text(answer(small, torch.tensor(prompt), *facts)) for prompt, *facts in cases]
     if came == exact:
+        _expect_edges(answer, small, think, dice)
         return
     first = next(i for i, (got, right) in enumerate(zip(came, exact, strict=True)) if got != right)
     prompt, beams, steps, penalty, end = cases[first]
@@ -279,6 +148,27 @@ def check_beam_search(answer: Answer, dice: Dice) -> None:
         got=came[first],
         hint=hint,
     )
+
+
+def _expect_edges(answer: Answer, small: SmallModel, think: Think, dice: Dice) -> None:
+    """Fail unless one beam, one step and the defaults of the arguments work, too."""
+    beams, steps = 2, 5
+    for _ in range(200):
+        prompt = dice.integers(0, small.vocabulary - 1, 3).tolist()
+        end = _search(think, prompt, beams, steps, 1.0, -1)[3 + dice.integer(0, 3)]
+        case = (prompt, beams, steps, 1.0, end)
+        if _search(think, *case) != _search(think, *case, slip="none"):
+            break
+    hint = "length_penalty is 1 by default, and without an end token all texts get as long as `steps` says."
+    for what, width, depth, last in (
+        ("one beam, which is greedy decoding,", 1, 4, None),
+        ("three beams and one step", 3, 1, None),
+        (f"{beams} beams, {steps} steps, the end token {end} and no other argument", beams, steps, end),
+    ):
+        right = _search(think, prompt, width, depth, 1.0, -1 if last is None else last)
+        named = {} if last is None else {"end": last}
+        got = _text(answer(small, torch.tensor(prompt), width, depth, **named))
+        expect(got == right, f"The text for {what} is wrong.", expected=right, got=got, hint=hint)
 
 
 def _text(reply: Any) -> list[int]:

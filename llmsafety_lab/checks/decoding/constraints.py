@@ -54,6 +54,7 @@ def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
         return 0 if 0 in ends else some(start, text)
 
     single = {token: text for token, text in vocabulary.items() if len(text) == 1}
+    unlike = {token: text for text, token in {text: token for token, text in vocabulary.items()}.items()}
     return {
         "You looked at the first character only: all of a token's characters must be allowed.": _lifted(
             automaton, vocabulary, lambda start, text: automaton[start].get(text[0]) if text else None
@@ -82,6 +83,9 @@ def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
         "Tokens of several characters are missing: the model knows few words letter by letter.": _lifted(
             automaton, single, some
         ),
+        "Two tokens may have the same text, and both are allowed then: do not look tokens up by their texts.": _lifted(
+            automaton, unlike, some
+        ),
     }
 
 
@@ -92,7 +96,8 @@ def _plain(reply: Any, automaton: Edges) -> Lifted:
         got = "None: is there a return statement?" if reply is None else reply
         raise Failed("The answer has the wrong form.", expected=expected, got=got)
     missing = [state for state in automaton if state not in reply]
-    expect(not missing, f"State {missing[:1]} is missing.", expected=expected, got=f"states {list(reply)}")
+    hint = "The states are the keys of the automaton, whatever they are: not numbers from 0 on."
+    expect(not missing, f"State {missing[:1]} is missing.", expected=expected, got=f"states {list(reply)}", hint=hint)
     return reply
 
 
@@ -136,6 +141,15 @@ def _plain(reply: Any, automaton: Edges) -> Lifted:
             "for token, text in ((t, w.strip()) for t, w in vocabulary.items()):",
             "strip",
         ),
+        Mutant(
+            "looked up by text",
+            "for token, text in vocabulary.items():",
+            "for text, token in {w: t for t, w in vocabulary.items()}.items():",
+            "the same text",
+        ),
+        Mutant(
+            "states counted", "for start in automaton:", "for start in range(len(automaton)):", "keys of the automaton"
+        ),
     ),
 )
 def check_constrain(answer: Answer, dice: Dice) -> None:
@@ -145,12 +159,12 @@ def check_constrain(answer: Answer, dice: Dice) -> None:
         automaton: Edges = {}
         for state in range(states):
             leaving = {letters[dice.integer(0, 5)] for _ in range(3)} if state else {"a", "b", "c"}
-            automaton[state] = {letter: dice.integer(0, states - 1) for letter in sorted(leaving)}
-        automaton[states - 1] = {}
+            automaton[3 * state] = {letter: 3 * dice.integer(0, states - 1) for letter in sorted(leaving)}
+        automaton[3 * states - 3] = {}
         words = {"", *letters}
         while len(words) < 26:
             words.add("".join(letters[dice.integer(0, 5)] for _ in range(dice.integer(2, 3))))
-        vocabulary = {7 * number + 3: word for number, word in enumerate(sorted(words))}
+        vocabulary = {7 * number + 3: word for number, word in enumerate([*sorted(words), "a", "b"])}
         exact = _right(automaton, vocabulary)
         wrong = _wrong(automaton, vocabulary)
         every = [exact, *wrong.values()]

@@ -1,4 +1,4 @@
-"""Exercises 1 to 3: temperature, the nucleus, and the repetition penalty, on plain logits."""
+"""Exercises 1 and 2: temperature and the nucleus, on plain logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _winners(logits: Tensor, best: Tensor, others: float) -> Tensor:
     return torch.full_like(logits, others).scatter(-1, best, logits.gather(-1, best))
 
 
-def _expect_unchanged(called: Called) -> None:
+def expect_logits_kept(called: Called) -> None:
     hint = "Leave the logits as they are and return new ones: whoever gave them may need them again."
     expect_unchanged(called, message="Your answer changes its arguments.", hint=hint)
 
@@ -45,6 +45,10 @@ def _expect_unchanged(called: Called) -> None:
         Mutant("a small temperature", "if tau == 0:", "tau = max(tau, 1e-9)\n    if tau == 0:", "-math.inf"),
         Mutant("in place", "return logits / tau", "logits /= tau\n    return logits", "changes its arguments"),
         Mutant("rows only", "logits.argmax(dim=-1, keepdim", "logits.argmax(dim=1, keepdim", "leading dimensions"),
+        Mutant("probabilities", "return logits / tau", "return (logits / tau).softmax(-1)", "return probabilities"),
+        Mutant(
+            "log-probabilities", "return logits / tau", "return (logits / tau).log_softmax(-1)", "log-probabilities"
+        ),
     ),
 )
 def check_temperature(answer: Answer, dice: Dice) -> None:
@@ -61,11 +65,14 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
                 (logits.softmax(-1) / value).softmax(-1)
             ),
             "These are the logits unchanged: divide them by the temperature.": logits.softmax(-1),
+            "You return probabilities. Return logits; the softmax comes after all filters.": (
+                (logits / value).softmax(-1).softmax(-1)
+            ),
         }
         expect_close(
             got.softmax(-1), (logits / value).softmax(-1), f"The softmax at {when}", mistakes=mistakes, hint=hint
         )
-        _expect_unchanged(called)
+        expect_logits_kept(called)
     while torch.equal(logits.mean(0).argmax().expand(batch), logits.argmax(-1)):
         logits = 2 * dice.normal(batch, vocabulary)
     best = logits.argmax(-1, keepdim=True)
@@ -84,12 +91,14 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         hint += " That is -math.inf: with any other number a token that is forbidden keeps a chance."
     exact = _winners(logits, best, -math.inf)
     expect_close(got, exact, "The answer at temperature 0", mistakes=mistakes, hint=hint)
-    _expect_unchanged(called)
+    expect_logits_kept(called)
     many = 2 * dice.normal(2, 3, vocabulary)
     exact = _winners(many, many.argmax(-1, keepdim=True), -math.inf)
     for value, right in ((tau, many / tau), (0, exact)):
         hint = "There may be any number of leading dimensions: the vocabulary is the last, -1."
-        expect_close(answer(many, value), right, "The answer for logits of three dimensions", hint=hint)
+        logs = {"You return log-probabilities: return the logits, divided.": (many / (value or 1)).log_softmax(-1)}
+        what = "The answer for logits of three dimensions"
+        expect_close(answer(many, value), right, what, mistakes=logs, hint=hint)
 
 
 def _kept(logits: Tensor, p: float) -> Tensor:
@@ -172,6 +181,12 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
             "every token stays",
         ),
         Mutant("min-p", "before >= p", "ranked < (1 - p) * ranked[..., :1]", "min-p"),
+        Mutant(
+            "cut by value",
+            "ranked.masked_fill(before >= p, 0)",
+            "ranked * (ranked >= ranked.masked_fill(before >= p, 2).amin(-1, keepdim=True))",
+            "as probable as the last one",
+        ),
         Mutant("two dimensions only", "sort(dim=-1", "sort(dim=1", "leading dimensions"),
         Mutant(
             "softmax of probabilities",
@@ -215,111 +230,11 @@ def check_nucleus(answer: Answer, dice: Dice) -> None:
         "Of eight tokens of probability 1/8, four hold exactly p = 0.5, and you keep another number.",
         expected=4,
         got=kept,
-        hint="The set is complete as soon as it holds at least p: where the sum is p, no more token is needed.",
+        hint="The smallest set has four of the eight: do not keep all that are as probable as the last one kept."
+        if kept == 8
+        else "The set is complete as soon as it holds at least p: where the sum is p, no more token is needed.",
     )
     expect_close(answer(logits, 1.0), logits.softmax(-1), "The distribution for p = 1", hint=whole)
     expect_close(answer(logits, 0.01), _nucleus(logits, 0.01), "The distribution for p = 0.01", hint=hint)
     many = torch.stack([logits, -logits, 0.5 * logits])
     expect_close(answer(many, p), _nucleus(many, p), "The distribution for logits of three dimensions", hint=deep)
-
-
-def _text(dice: Dice, low: int, high: int) -> Tensor:
-    """Draw a text whose first and last tokens occur once, and another one twice."""
-    shuffled = low + torch.randperm(high - low + 1, generator=dice.generator)
-    middle = shuffled[dice.integers(2, high - low, 3)]
-    return torch.cat([shuffled[:1], middle, middle[1:2], shuffled[1:2]])
-
-
-def _seen(ids: Tensor, vocabulary: int) -> Tensor:
-    return ids[:, :, None] == torch.arange(vocabulary)
-
-
-@exercise(
-    "decoding.repetition",
-    "Penalise what stands there already",
-    points=3,
-    difficulty=2,
-    importance=3,
-    minutes=8,
-    answer="repetition_penalty",
-    forbid=(
-        "transformers.RepetitionPenaltyLogitsProcessor",
-        "transformers.generation.logits_process.RepetitionPenaltyLogitsProcessor",
-    ),
-    mutants=(
-        Mutant(
-            "negative logits rewarded",
-            "torch.where(logits < 0, logits * penalty, logits / penalty)",
-            "logits / penalty",
-            "more probable",
-        ),
-        Mutant(
-            "once for each time",
-            "    seen = ",
-            "    times = torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))\n"
-            "    penalty = penalty**times\n"
-            "    seen = ",
-            "how often",
-        ),
-        Mutant("other texts' tokens", ".scatter(-1, ids, True)", ".index_fill(-1, ids.flatten(), True)", "own text"),
-        Mutant(
-            "the wrong tokens", "torch.where(seen, penalised, logits)", "torch.where(seen, logits, penalised)", "not"
-        ),
-        Mutant(
-            "subtracted",
-            "torch.where(seen, penalised, logits)",
-            "torch.where(seen, logits - penalty, logits)",
-            "presence",
-        ),
-        Mutant("last token left out", ".scatter(-1, ids, True)", ".scatter(-1, ids[:, :-1], True)", "last token"),
-        Mutant("first token left out", ".scatter(-1, ids, True)", ".scatter(-1, ids[:, 1:], True)", "first token"),
-        Mutant("squeezed", "scatter(-1, ids, True)", "scatter(-1, ids.squeeze(), True)", "stopped with"),
-        Mutant(
-            "in place",
-            "return torch.where(seen, penalised, logits)",
-            "return logits.copy_(torch.where(seen, penalised, logits))",
-            "changes its arguments",
-        ),
-    ),
-)
-def check_repetition(answer: Answer, dice: Dice) -> None:
-    vocabulary, penalty = dice.integer(8, 12), 1.2 + float(dice.uniform(1))
-    half = vocabulary // 2
-    signs = torch.arange(vocabulary) % 2 * 2 - 1.0
-    for _ in range(100):
-        ids = torch.stack([_text(dice, 0, half), _text(dice, half + 1, vocabulary - 1)])
-        if all(set(signs[row].tolist()) == {-1.0, 1.0} for row in ids):
-            break
-    logits = (2 * dice.normal(2, vocabulary).abs() + 0.1) * signs
-    seen, times = _seen(ids, vocabulary).any(1), _seen(ids, vocabulary).sum(1)
-    pulled = torch.where(logits < 0, logits * penalty, logits / penalty)
-    often = penalty**times
-    mistakes = {
-        "Dividing a negative logit makes the token more probable: multiply those instead.": (
-            torch.where(seen, logits / penalty, logits)
-        ),
-        "Multiplying a positive logit makes the token more probable: divide those instead.": (
-            torch.where(seen, logits * penalty, logits)
-        ),
-        "A token is penalised once, no matter how often it stands in the text.": (
-            torch.where(logits < 0, logits * often, logits / often)
-        ),
-        "Each row has its own text: penalise in a row only what stands in its own text.": (
-            torch.where(seen.any(0), pulled, logits)
-        ),
-        "You penalised the tokens that are not in the text.": torch.where(seen, logits, pulled),
-        "You subtracted the penalty. That is the presence penalty; this one scales.": (
-            torch.where(seen, logits - penalty, logits)
-        ),
-        "You penalised every token: look at which ones stand in the text.": pulled,
-        "You left out the last token of the text.": torch.where(_seen(ids[:, :-1], vocabulary).any(1), pulled, logits),
-        "You left out the first token of the text.": torch.where(_seen(ids[:, 1:], vocabulary).any(1), pulled, logits),
-        "The logits are unchanged.": logits,
-    }
-    hint = "For each token in the text: a positive logit is divided by the penalty, a negative one multiplied by it."
-    exact = torch.where(seen, pulled, logits)
-    called = answer.trace(logits, ids, penalty)
-    expect_close(called.value, exact, "The answer", mistakes=mistakes, hint=hint)
-    _expect_unchanged(called)
-    expect_close(answer(logits[1:], ids[1:], penalty), exact[1:], "The answer for a batch of one text", hint=hint)
-    expect_close(answer(logits, ids, 1.0), logits, "The answer for a penalty of 1, which changes nothing", hint=hint)

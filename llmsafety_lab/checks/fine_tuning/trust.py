@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +13,6 @@ from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number
 from llmsafety_lab.checks.fine_tuning.parts import MEASURES, matrix
-
-
-def number(got: Any, what: str) -> float:
-    """Return an answer that has to be one finite number, or fail."""
-    if isinstance(got, torch.Tensor | np.ndarray) and np.asarray(got).size == 1:
-        got = np.asarray(got).item()
-    if type(got) not in (int, float) or not math.isfinite(got):
-        kind = got if type(got) in (int, float) else f"a {type(got).__name__}"
-        kind = "None: is there a return statement?" if got is None else kind
-        raise Failed(f"{what} is not a finite number.", expected="a float", got=kind)
-    return float(got)
 
 
 def _probabilities(dice: Dice, texts: int, classes: int, sharpness: float) -> Tensor:
@@ -118,7 +106,7 @@ def check_ece(answer: Answer, dice: Dice) -> None:
         values = [exact, *(value for says, value in wrong.items() if "at the end" not in says)]
         if min(abs(a - b) for i, a in enumerate(values) for b in values[:i]) > 1e-3:
             break
-    got = number(answer(probabilities.numpy(), labels.tolist(), bins), "The error")
+    got = expect_number(answer(probabilities.numpy(), labels.tolist(), bins), "The error")
     hint = next((says for says, value in wrong.items() if abs(got - value) < 1e-6), "")
     expect(
         abs(got - exact) < 1e-6,
@@ -130,7 +118,7 @@ def check_ece(answer: Answer, dice: Dice) -> None:
     )
     sure = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     for labels_of, expected in (([1, 0], 0.0), ([0, 1], 1.0), ([1, 1], 0.5)):
-        got = number(answer(sure, labels_of, bins), "The error")
+        got = expect_number(answer(sure, labels_of, bins), "The error")
         expect(
             abs(got - expected) < 1e-9,
             f"Two texts, both with a confidence of 1, of which {labels_of} are the labels: the error is wrong.",
@@ -139,7 +127,7 @@ def check_ece(answer: Answer, dice: Dice) -> None:
             hint="A confidence of exactly 1 belongs into the last bin.",
         )
     edges = np.array([[0.5, 0.25, 0.25], [0.625, 0.25, 0.125]])
-    got = number(answer(edges, [0, 1], 4), "The error")
+    got = expect_number(answer(edges, [0, 1], 4), "The error")
     expect(
         abs(got - 0.5625) < 1e-9,
         "Two texts of confidence 0.5 (right) and 0.625 (wrong) in 4 bins: the error is wrong.",

@@ -10,7 +10,7 @@ import torch
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import expect, expect_list
 
 IGNORED = -100
 NAMES = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -20,12 +20,7 @@ def whole_list(reply: Any, length: int, what: str) -> list[Any]:
     """Return a list of this length, or fail; an array or a tensor is one, too."""
     if isinstance(reply, np.ndarray | torch.Tensor):
         reply = reply.tolist()
-    if not isinstance(reply, list | tuple):
-        got = "None: is there a return statement?" if reply is None else f"a {type(reply).__name__}"
-        raise Failed(f"{what} is not a list.", expected="a list", got=got)
-    if len(reply) != length:
-        raise Failed(f"{what} has the wrong length.", expected=length, got=len(reply))
-    return list(reply)
+    return expect_list(reply, what, length=length)
 
 
 def draw_words(dice: Dice, words: int) -> list[int | None]:

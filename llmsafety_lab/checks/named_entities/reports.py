@@ -10,19 +10,15 @@ import torch
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
-from llmsafety_lab.checks.fine_tuning.trust import number
+from llmsafety_lab.checking.expect import Failed, expect, expect_number, expect_pair
 from llmsafety_lab.checks.named_entities.spans import draw_tags, read_spans
 
 
 def _interval(reply: Any) -> tuple[float, float]:
     if isinstance(reply, np.ndarray | torch.Tensor):
         reply = reply.tolist()
-    if not isinstance(reply, list | tuple) or len(reply) != 2:
-        got = "None: is there a return statement?" if reply is None else reply
-        raise Failed("The answer is not an interval.", expected="two numbers, low and high", got=got)
-    low, high = (number(end, f"The {which} end") for end, which in zip(reply, ("lower", "upper"), strict=True))
-    return low, high
+    low, high = expect_pair(reply, "The interval", expected="two numbers, low and high")
+    return expect_number(low, "The lower end"), expect_number(high, "The upper end")
 
 
 @exercise(
@@ -179,6 +175,12 @@ def _wrong_recalls(truth: list[list[str]], found: list[list[str]], kinds: list[s
             truth, found, kinds, lambda tags, kind: all(tag[2:] == kind for tag in tags)
         ),
         "Count the types that were asked for only.": _recall(truth, found, None, _whole),
+        "Compare whole types: PER is another type than PER-FICTION.": _recall(
+            truth, found, [*kinds, "PER-FICTION"], _whole
+        ),
+        "Ask whether the type is one of the list, not whether its name is a part of one text.": _recall(
+            truth, found, [*kinds, "PE"], _whole
+        ),
         "This starts from the predicted spans, which is a precision: start from the true ones.": _recall(
             found, truth, kinds, _whole
         ),
@@ -197,6 +199,8 @@ def _wrong_recalls(truth: list[list[str]], found: list[list[str]], kinds: list[s
         Mutant("half a name is enough", "all(tag", "any(tag", "part of a name"),
         Mutant("type demanded", 'tag != "O" for', "tag[2:] == kind for", "under the wrong type"),
         Mutant("all types", "        if kind in kinds\n", "", "asked for"),
+        Mutant("a part of the type", "if kind in kinds\n", "if any(k in kind for k in kinds)\n", "whole types"),
+        Mutant("a part of a text", "if kind in kinds\n", "if kind in ' '.join(kinds)\n", "one of the list"),
         Mutant(
             "precision",
             "for kind, start, end in bio_to_spans(true)",
@@ -213,10 +217,12 @@ def check_redaction(answer: Answer, dice: Dice) -> None:
             found = [draw_tags(dice, 0, tags) for tags in truth]
             truth += [["B-PER", "I-PER", "O", "B-GEO-LOC", "O", "B-ORG"], ["B-PER", "I-PER", "I-PER"]]
             found += [["B-PER", "O", "O", "B-ORG", "B-PER", "O"], ["B-PER", "O", "I-PER"]]
+            truth += [["B-PER-FICTION", "O", "B-PE", "B-PE"]]
+            found += [["O", "O", "O", "O"]]
             right, mistakes = _recall(truth, found, kinds, _whole), _wrong_recalls(truth, found, kinds)
             if len({round(value, 9) for value in (right, *mistakes.values())}) == 1 + len(mistakes):
                 break
-        got = number(answer(truth, found, list(kinds)), "The answer")
+        got = expect_number(answer(truth, found, list(kinds)), "The answer")
         slips = [says for says, value in mistakes.items() if abs(got - value) < 1e-9]
         expect(
             abs(got - right) < 1e-9,

@@ -68,6 +68,19 @@ def _wide(word: str) -> str:
         ),
         Mutant("canonical forms only", '"NFKC"', '"NFC"', "NFKC"),
         Mutant("case kept", "visible.casefold()", "visible", "upper case"),
+        Mutant(
+            "accents stripped",
+            'visible = "".join(character for character in text if',
+            'visible = "".join(character for character in unicodedata.normalize("NFKD", text) if '
+            "not unicodedata.combining(character) and",
+            "takes accents away",
+        ),
+        Mutant(
+            "table turned round",
+            "lookalikes.get(character, character)",
+            "{a: b for b, a in lookalikes.items()}.get(character, character)",
+            "Replace each look-alike",
+        ),
         Mutant("look-alikes kept", "lookalikes.get(character, character)", "character", "look-alike"),
         Mutant(
             "look-alikes before case",
@@ -191,6 +204,12 @@ def _plain_questions(dice: Dice) -> list[Question]:
         ("inside a longer word", f"{word}s", False, longer),
         ("inside a longer word", f"un{word}", False, longer),
         ("inside a longer word", f"{word}é", False, accent),
+        (
+            "with an accent on its last letter",
+            f"{word}\u0301",
+            False,
+            "An accent makes another letter, and none of the steps takes accents away.",
+        ),
         ("inside a longer word", f"é{word}", False, accent),
         ("inside a longer word", f"{word}{dice.integer(2, 9)}", False, accent),
         (
@@ -206,7 +225,7 @@ def _plain_questions(dice: Dice) -> list[Question]:
 
 def _disguised_questions(dice: Dice) -> list[Question]:
     """Return questions about words that are hidden as attackers do, or given in another form than they are written."""
-    word, german, odd = pick(dice, WORDS), pick(dice, GERMAN), pick(dice, INVISIBLE)
+    word, german, odd = pick(dice, [word for word in WORDS if "a" in word]), pick(dice, GERMAN), pick(dice, INVISIBLE)
     look = _look(word, dice)
     asked: list[Question] = []
     for how, written, hint in (
@@ -218,6 +237,8 @@ def _disguised_questions(dice: Dice) -> list[Question]:
             "There is more than one invisible character: drop all of Unicode's category Cf.",
         ),
         ("with a look-alike in it", look, "Replace each look-alike by the letter it looks like."),
+        ("with a Greek look-alike", word.replace("a", "α"), "Replace each look-alike by the letter it looks like."),
+        ("with a Cyrillic look-alike", word.replace("a", "а"), "Replace each look-alike by the letter it looks like."),
         (
             "in capitals with a look-alike",
             look.upper(),

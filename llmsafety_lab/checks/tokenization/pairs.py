@@ -141,6 +141,18 @@ def _glued(parts: list[bytes], pair: Pair) -> list[bytes]:
             "    merged, i = [], 0\n",
             "compare whole tokens",
         ),
+        Mutant(
+            "single bytes only",
+            "if tuple(parts[i : i + 2]) == tuple(pair):",
+            "if tuple(parts[i : i + 2]) == tuple(pair) and len(parts[i]) == 1:",
+            "joined nothing",
+        ),
+        Mutant(
+            "either order",
+            "if tuple(parts[i : i + 2]) == tuple(pair):",
+            "if sorted(parts[i : i + 2]) == sorted(pair):",
+            "nowhere else",
+        ),
     ),
 )
 def check_merge(answer: Answer, dice: Dice) -> None:
@@ -156,6 +168,7 @@ def check_merge(answer: Answer, dice: Dice) -> None:
         ("where other tokens end and begin as the pair's do", [b + a, b, a, b + a, a, b], (a, b)),
         ("where tokens are separators elsewhere", [b" ", b",", b"\0", b"|", b"\n", a, b, b"/"], (a, b)),
         ("of random tokens", some, (a, b)),
+        ("where the pair's first token has two bytes", [a, c, a, b, c, a, a], (c, a)),
         ("without the pair", [a, a, a], (a, b)),
         ("of nothing", [], (a, b)),
     ):
@@ -164,6 +177,8 @@ def check_merge(answer: Answer, dice: Dice) -> None:
         exact = join(list(parts), pair)
         slips = [words for words, wrong in _wrong_merges(parts, pair).items() if got == wrong]
         hint = slips[0] if slips else "Joined together, the bytes stay the same and in the same order."
+        if not slips and b"".join(got) == b"".join(parts):
+            hint = "Join where the first token is pair[0] and the one behind it is pair[1], and nowhere else."
         expect(
             got == exact, f"The list {when} is wrong: {parts} with the pair {pair}.", expected=exact, got=got, hint=hint
         )

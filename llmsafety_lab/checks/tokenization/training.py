@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, expect, expect_unchanged
 from llmsafety_lab.checks.tokenization.pairs import BYTES, LIBRARIES, Pair, join, join_from_right, pick, sequence
 
 Words = dict[bytes, int]
+Pairs = Callable[[list[bytes]], Iterable[Pair]]
 
 
-def _counted(parts: dict[bytes, list[bytes]], words: Words, once: bool = False) -> Counter[Pair]:
+def _once(parts: list[bytes]) -> Iterable[Pair]:
+    return dict.fromkeys(pairwise(parts))
+
+
+def _apart(parts: list[bytes]) -> Iterable[Pair]:
+    kept: list[tuple[int, Pair]] = []
+    for place, pair in enumerate(pairwise(parts)):
+        if not kept or kept[-1] != (place - 1, pair):
+            kept.append((place, pair))
+    return [pair for _, pair in kept]
+
+
+def _counted(parts: dict[bytes, list[bytes]], words: Words, pairs: Pairs = pairwise) -> Counter[Pair]:
     counts: Counter[Pair] = Counter()
     for word, times in words.items():
-        for pair in dict.fromkeys(pairwise(parts[word])) if once else pairwise(parts[word]):
+        for pair in pairs(parts[word]):
             counts[pair] += times
     return counts
 
@@ -28,12 +41,12 @@ Join = Callable[[list[bytes], Pair], list[bytes]]
 Choose = Callable[[Counter[Pair], Mapping[bytes, int], Counter[bytes]], Pair]
 
 
-def train(words: Words, merges: int, choose: Choose, join: Join = join, once: bool = False) -> list[Pair]:
-    """Count all pairs anew for each merge; ``once`` counts a pair once in a word, which is a mistake."""
+def train(words: Words, merges: int, choose: Choose, join: Join = join, pairs: Pairs = pairwise) -> list[Pair]:
+    """Count all pairs anew for each merge; ``pairs`` says which of a word are counted."""
     parts = {word: [bytes([byte]) for byte in word] for word in words}
     ids = dict(BYTES)
     learnt: list[Pair] = []
-    while len(learnt) < merges and (counts := _counted(parts, words, once)):
+    while len(learnt) < merges and (counts := _counted(parts, words, pairs)):
         single: Counter[bytes] = Counter()
         for word, times in words.items():
             for part in parts[word]:
@@ -84,7 +97,10 @@ def _wrong_training(words: Words, merges: int) -> dict[str, list[Pair]]:
         ),
         _RIGHT: train(words, merges, right_newest),
         "You counted a pair once in each word: count every place in the word where it stands.": (
-            train(words, merges, rule, once=True)
+            train(words, merges, rule, pairs=_once)
+        ),
+        "Count a pair of equal tokens at each place: it stands twice in three equal tokens in a row.": (
+            train(words, merges, rule, pairs=_apart)
         ),
         "Merge from left to right: of three equal tokens in a row the first two become one.": (
             train(words, merges, rule, join_from_right)
@@ -168,6 +184,18 @@ def _telling(dice: Dice, merges: int) -> tuple[Words, list[Pair], dict[str, list
         Mutant("left token decides a tie", "(ids[pair[0]], ids[pair[1]])", "ids[pair[0]]", "right token"),
         Mutant("largest right id", "(ids[pair[0]], ids[pair[1]])", "(ids[pair[0]], -ids[pair[1]])", "right token"),
         Mutant("once in a word", "in pairwise(parts[word]):", "in set(pairwise(parts[word])):", "every place"),
+        Mutant("words used up", "    return learnt", "    words.clear()\n    return learnt", "changes `words`"),
+        Mutant(
+            "a row of equal tokens counted once",
+            "in pairwise(parts[word]):",
+            "in [\n"
+            "            (a, b)\n"
+            "            for i, (a, b) in enumerate(pairwise(parts[word]))\n"
+            "            if a != b\n"
+            "            or (i - next(j for j in range(i, -1, -1) if j == 0 or parts[word][j - 1] != a)) % 2 == 0\n"
+            "        ]:",
+            "twice in three equal tokens",
+        ),
         Mutant("single pairs left out", "and counts:", "and max(counts.values(), default=0) > 1:", "only once"),
         Mutant(
             "from right to left",
@@ -204,7 +232,8 @@ def _telling(dice: Dice, merges: int) -> tuple[Words, list[Pair], dict[str, list
 def check_train(answer: Answer, dice: Dice) -> None:
     merges = dice.integer(9, 11)
     words, exact, wrong = _telling(dice, merges)
-    reply = sequence(answer(dict(words), merges), list | tuple, "The answer", "a list of pairs of bytes")
+    called = answer.trace(dict(words), merges)
+    reply = sequence(called.value, list | tuple, "The answer", "a list of pairs of bytes")
     got = [tuple(pair) for pair in reply]
     for i, pair in enumerate(exact):
         if i < len(got) and got[i] == pair:
@@ -219,6 +248,7 @@ def check_train(answer: Answer, dice: Dice) -> None:
             hint=hint,
         )
     expect(len(got) == merges, "There are too many merges.", expected=merges, got=len(got))
+    expect_unchanged(called, message="The merges are right, but your answer changes `words`.")
     for order in (b"bc", b"cb"):
         tied = {b"a" + bytes([letter]): 3 for letter in order}
         first = sequence(answer(tied, 1), list | tuple, "The answer", "a list of pairs of bytes")
