@@ -127,6 +127,10 @@ def check_fgsm(answer: Answer, dice: Dice) -> None:
             "This is the step under the other norm.": eps * unit(gradient, 2 if norm == math.inf else math.inf),
             "This has length 1: multiply by eps.": unit(gradient, norm),
             "This is twice eps.": 2 * exact,
+            "This is eps squared: multiply by eps.": eps * exact,
+            "These are signs under 2: divide the gradient by its length.": (
+                eps * gradient.sign() / math.sqrt(gradient[0].numel())
+            ),
             "You divided by the length of the whole batch: each example has its own.": eps * gradient / gradient.norm(),
             "You divided by the squared length: divide by the length.": (
                 into(eps * gradient / sizes(gradient, 2)[:, None, None] ** 2, eps, norm)
@@ -142,8 +146,10 @@ def check_fgsm(answer: Answer, dice: Dice) -> None:
         got = expect_tensor(called.value, x.shape, f"The perturbation {when}")
         returned = torch.allclose(got, x + exact)
         expect(returned or not got[~mask].any() or bool(got.isnan().any()), f"{PADDING} {when}.")
-        hint = "0 / 0 is NaN: where a token or an example has no gradient, its step is 0."
-        expect_close(got, exact, f"The perturbation {when}", mistakes=mistakes, hint=hint if got.isnan().any() else "")
+        hint = "eps times the step of size 1, steepest(gradient, norm), from the masked gradient of the label's loss."
+        if got.isnan().any():
+            hint = "0 / 0 is NaN: where a token or an example has no gradient, its step is 0."
+        expect_close(got, exact, f"The perturbation {when}", mistakes=mistakes, hint=hint)
         expect_unchanged(called, message=IN_PLACE)
         expect(not called.left, "You left gradients: ask loss_gradient for the gradient.")
         expect(not called.modes and not called.flags, "You left the model or an argument otherwise than it came.")

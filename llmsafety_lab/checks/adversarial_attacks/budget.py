@@ -44,6 +44,12 @@ from llmsafety_lab.checks.adversarial_attacks.geometry import NORMS, shrunk, siz
             "Nothing is limited",
         ),
         Mutant(
+            "each dimension",
+            "delta.flatten(1).norm(dim=1)[:, None, None]",
+            "delta.norm(dim=1, keepdim=True)",
+            "each dimension",
+        ),
+        Mutant(
             "outside dropped",
             "delta * (eps / length.masked_fill(length == 0, 1)).clamp(max=1)",
             "delta * (length <= eps)",
@@ -84,6 +90,14 @@ def check_project(answer: Answer, dice: Dice) -> None:
             "You measured each token by itself: the length is over all tokens and dimensions of an example.": (
                 shrunk(delta, torch.linalg.vector_norm(delta, dim=-1, keepdim=True), eps)
             ),
+            "You measured each dimension by itself: the length is over all tokens and dimensions of an example.": (
+                shrunk(delta, torch.linalg.vector_norm(delta, dim=1, keepdim=True), eps)
+            ),
+            "Under 2 no coordinate is clamped: the whole perturbation shrinks.": shrunk(
+                delta.clamp(-eps, eps),
+                torch.linalg.vector_norm(delta.clamp(-eps, eps).flatten(1), dim=1)[:, None, None],
+                eps,
+            ),
             "You measured the whole batch: every example has a budget of its own.": (
                 shrunk(delta, torch.linalg.vector_norm(delta), eps)
             ),
@@ -112,7 +126,13 @@ def check_project(answer: Answer, dice: Dice) -> None:
         got = called.value
         inside = isinstance(got, Tensor) and got.shape == delta.shape and bool((got[0] != delta[0]).any())
         fitting = {words: value for words, value in mistakes.items() if not value.isnan().any()}
-        hint = "Perturbations that were inside of the budget have to stay as they are." if inside else ""
+        hint = "Perturbations that were inside of the budget have to stay as they are."
+        if not inside:
+            hint = (
+                "Each coordinate from -eps to eps."
+                if norm == math.inf
+                else "Where the length is above eps: eps / length."
+            )
         if isinstance(got, Tensor) and bool(got.isnan().any()):
             hint = "A perturbation of zeros has length 0; 0 / 0 and 0 * inf are NaN."
         expect_close(got, exact, f"The projection {when}", mistakes=fitting, hint=hint)

@@ -76,6 +76,7 @@ def _wald(count: int, of: int) -> tuple[float, float, float]:
             "return max(0.0, middle - half), p, min(1.0, middle + half)",
             "share comes first",
         ),
+        Mutant("what changed", "right & (attacked != labels)", "clean != attacked", "answers that changed"),
         Mutant("90%", "z: float = 1.959964", "z: float = 1.645", "for 90%"),
         Mutant(
             "difference of accuracies",
@@ -129,6 +130,11 @@ def check_success(answer: Answer, dice: Dice) -> None:
             "The interval lies around its middle, (p + z²/2n) / (1 + z²/n), and not around the share.": (
                 (share, share - half, share + half)
             ),
+            "This is the share that held: the share that was turned is asked for.": (1 - share, low, high),
+            "This is the accuracy under attack, among all texts.": _ends(of - errors, of),
+            "You counted answers that changed: some were wrong before and are wrong or right now.": (
+                _ends(turned + lucky, right) if turned + lucky <= right else [math.nan] * 3
+            ),
             "The share comes first, then the lower end, then the upper one.": (low, share, high),
             "These are percents: return shares from 0 to 1.": (100 * share, 100 * low, 100 * high),
             "An attack may put texts right that were wrong: count those that were right and are wrong now, not the "
@@ -145,6 +151,7 @@ def check_success(answer: Answer, dice: Dice) -> None:
         hint = "The middle is (p + z²/2n) / (1 + z²/n), and z is 1.96." if abs(got[0] - exact[0]) < 1e-6 else ""
         if not hint and errors > right:
             hint = "Count only texts that the model had right; those that were wrong before the attack are no success."
+        hint = hint or "Of the texts with clean == labels, the share with attacked != labels; then Wilson's interval."
         what = f"The share and its interval, where the attack turned {kind} of the {right} texts that were right,"
         expect_close(got, exact, what, tolerance=1e-5, mistakes=mistakes, hint=hint)
         expect_unchanged(called)

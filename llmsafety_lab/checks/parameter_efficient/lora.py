@@ -90,6 +90,14 @@ def _parameter(layer: Instance, name: str, shape: tuple[int, int]) -> Tensor:
             "x = x.detach()\n        return super().forward(x) + self",
             "layers before",
         ),
+        Mutant("rank is the width", "self.alpha / len(self.A) * (", "self.alpha / self.A.shape[1] * (", "A's rows"),
+        Mutant("a bend", "(x @ self.A.T @ self.B.T)", "((x @ self.A.T).relu() @ self.B.T)", "nothing bends"),
+        Mutant(
+            "bias twice",
+            "super().forward(x) + ",
+            "super().forward(x) + (0 if self.bias is None else self.bias) + ",
+            "base's output",
+        ),
         Mutant("B A built", "(x @ self.A.T @ self.B.T)", "(x @ (self.B @ self.A).T)", "builds the product"),
         Mutant(
             "alpha trained", "self.alpha = alpha", "self.alpha = nn.Parameter(torch.tensor(alpha))", "More than A and B"
@@ -135,6 +143,7 @@ def check_lora(answer: Answer, dice: Dice) -> None:
     expect(not B.any(), "B does not start at zero.", hint=hint)
     mistakes = {"The output of the base is missing: the layer adds to it.": torch.zeros_like(base)}
     called = layer.trace("__call__", x)
+    hint = "With B at zero the change is 0: what is left is the base's output, W x + b, as it was."
     expect_close(called.value, base, "The output of a new layer", hint=hint, mistakes=mistakes)
     expect(called.traced, "No gradient flows through the change, so nothing would be trained.", hint=CUT_OFF)
     trained = set(called.gradients["self"])
@@ -144,17 +153,18 @@ def check_lora(answer: Answer, dice: Dice) -> None:
     first, second = (answer.new(wide, None, 50, alpha).get_parameter("A") for _ in range(2))
     start = first.std() * math.sqrt(100)
     expect(float(start) > 1e-6, "A does not start at random: it has to be drawn at random, each number by itself.")
-    expect(
-        0.9 < float(start) < 1.1,
-        "A starts with another standard deviation, here of a layer with 100 inputs and rank 50.",
-        expected="1 / sqrt(in) = 0.1",
-        got=float(start) / 10,
-    )
     hint = "Draw A with torch.randn(rank, in), without a seed of your own."
     expect(not torch.equal(first, second), "Two new layers start with the same A.", hint=hint)
     independent = int(torch.linalg.matrix_rank(first.double()))
     message = "The rows of a new A are copies of each other, so a change of rank 1 is all that it can learn."
     expect(independent == 50, message, expected="50 independent rows", got=independent, hint=hint)
+    expect(
+        0.9 < float(start) < 1.1,
+        "A starts with another standard deviation, here of a layer with 100 inputs and rank 50.",
+        expected="1 / sqrt(in) = 0.1",
+        got=float(start) / 10,
+        hint="Divide torch.randn(rank, in) by the square root of `in`, the length of a row.",
+    )
 
     for with_bias in (True, False):
         layer = answer.new(weight, bias if with_bias else None, rank, alpha)
@@ -165,6 +175,9 @@ def check_lora(answer: Answer, dice: Dice) -> None:
         mistakes = {
             "You forgot the scale alpha / rank.": base + update,
             "Alpha has to be divided by the rank.": base + alpha * update,
+            "The rank is the number of A's rows, not their length.": base + alpha / inputs * update,
+            "The scale is a whole number: divide with `/`, not with `//`.": base + alpha // rank * update,
+            "The change is linear: nothing bends between A and B.": (base + alpha / rank * (x @ A.T).relu() @ B.T),
             "The output of the base is missing: the layer adds to it.": alpha / rank * update,
             "The bias is missing, or is scaled with the update.": x @ weight.T + alpha / rank * update,
         }
