@@ -5,41 +5,9 @@ from __future__ import annotations
 import pytest
 
 from llmsafety_lab.checking import exercise
+from tests.checking.styles import adversarial_attacks, parameter_efficient, pretraining, robust_training
 from tests.checking.test_mutants import answered, labs  # noqa: F401
 
-FREELB = """
-def freelb_gradients(model, embeddings, labels, mask, eps, steps, step, start):
-    clear(model)
-    weights, total, delta = weights_of(model), None, start
-    for _ in range(steps):
-        delta = delta.detach().requires_grad_()
-        loss = cross_entropy(logits_of(model, embeddings + delta), labels)
-        by_delta, *found = torch.autograd.grad(loss, [delta, *weights])
-        total = found if total is None else [sum(pair) for pair in zip(total, found)]
-        delta = (delta + step * by_delta.sign() * mask[..., None]).clamp(-eps, eps)
-    return [each / steps for each in total]
-"""
-GRADIENT = """
-def loss_gradient(model, embeddings, labels):
-    with evaluating(model), torch.enable_grad():
-        x = embeddings.detach().clone().requires_grad_(True)
-        z = logits_of(model, x)
-        found = torch.autograd.grad(-z.log_softmax(-1)[torch.arange(len(z)), labels].sum(), [x])
-    return [z, found[0]]
-"""
-CAUSAL = """
-def causal_loss(logits, ids):
-    total = 0
-    for b in range(len(ids)):
-        for t in range(ids.shape[1] - 1):
-            total = total - torch.log_softmax(logits[b, t], 0)[ids[b, t + 1]]
-    return total / (len(ids) * (ids.shape[1] - 1))
-"""
-REPORT = """
-def robust_accuracy(labels, clean, attacked):
-    held = (torch.stack([clean, *attacked]) == labels).all(0)
-    return list(wilson(int(held.sum()), len(labels)))
-"""
 POOL = """
 class AttentionPooling(nn.Module):
     def __init__(self, width):
@@ -56,19 +24,21 @@ class AttentionPooling(nn.Module):
 """
 
 
-WRITTEN = {
-    "robust_training.freelb": FREELB,
-    "adversarial_attacks.gradient": GRADIENT,
-    "pretraining.causal_loss": CAUSAL,
-    "robust_training.report": REPORT,
-    "fine_tuning.pool": POOL,
-}
+WRITTEN = [
+    ("fine_tuning.pool", POOL),
+    *(
+        pytest.param(id, source, id=f"{id} {number}")
+        for styles in (adversarial_attacks, parameter_efficient, pretraining, robust_training)
+        for id, sources in styles.RIGHT.items()
+        for number, source in enumerate(sources)
+    ),
+]
 
 
-@pytest.mark.parametrize("id", WRITTEN)
-def test_an_answer_written_otherwise_earns_all_points(id: str, labs) -> None:  # noqa: F811
+@pytest.mark.parametrize(("id", "source"), WRITTEN)
+def test_an_answer_written_otherwise_earns_all_points(id: str, source: str, labs) -> None:  # noqa: F811
     for seed in ("a", "b"):
-        result = answered(exercise.find(id), labs, WRITTEN[id], seed)
+        result = answered(exercise.find(id), labs, source, seed)
         assert result.passed, result.to_text()
 
 

@@ -1,4 +1,4 @@
-"""Exercises 1 and 2: the gradient by the embeddings, and the way back into the budget."""
+"""Exercise 1: the gradient by the embeddings."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ def by_embeddings(model: VectorClassifier, x: Tensor, labels: Tensor, what: str 
     values = {
         "loss": lambda: cross_entropy(z, labels, reduction="sum"),
         "logit": lambda: z.gather(1, labels[:, None]).sum(),
+        "smooth": lambda: cross_entropy(z, labels, reduction="sum", label_smoothing=0.1),
+        "all": lambda: z.sum(),
         "softmax": lambda: cross_entropy(z.softmax(-1), labels, reduction="sum"),
     }
     return torch.autograd.grad(values[what](), x)[0]
@@ -51,6 +53,14 @@ def by_embeddings(model: VectorClassifier, x: Tensor, labels: Tensor, what: str 
 
 def guesses(model: VectorClassifier, x: Tensor) -> Tensor:
     return logits(model, x).argmax(-1)
+
+
+def sizes(delta: Tensor, norm: float) -> Tensor:
+    return torch.linalg.vector_norm(delta.flatten(1), norm, dim=1)
+
+
+def shrunk(delta: Tensor, length: Tensor, eps: float) -> Tensor:
+    return delta * (eps / length).nan_to_num(posinf=1.0).clamp(max=1)
 
 
 ASKED = "(logits, gradient)"
@@ -132,6 +142,36 @@ def clean_hands(called: Called) -> None:
             "    model.train()\n    return logits.detach(), gradient",
             "put it back",
         ),
+        Mutant("label smoothing", 'reduction="sum"', 'reduction="sum", label_smoothing=0.1', "label smoothing"),
+        Mutant(
+            "the own answer", "cross_entropy(logits, labels", "cross_entropy(logits, logits.argmax(-1)", "own answer"
+        ),
+        Mutant(
+            "absolute values",
+            "return logits.detach(), gradient",
+            "return logits.detach(), gradient.abs()",
+            "absolute values",
+        ),
+        Mutant(
+            "each token normalised",
+            "return logits.detach(), gradient",
+            "return logits.detach(), gradient / gradient.norm(dim=-1, keepdim=True)",
+            "each token's",
+        ),
+        Mutant(
+            "lengths",
+            "return logits.detach(), gradient",
+            "return logits.detach(), gradient.norm(dim=-1)",
+            "wrong shape",
+        ),
+        Mutant(
+            "logits in train mode",
+            "return logits.detach(), gradient",
+            "return logits_of(model, embeddings).detach(), gradient",
+            "logits of a model that was left in train mode",
+        ),
+        Mutant("the gradient alone", "return logits.detach(), gradient", "return gradient", "not a pair"),
+        Mutant("swapped", "return logits.detach(), gradient", "return gradient, logits.detach()", "wrong shape"),
         Mutant("probabilities", "return logits.detach(),", "return logits.detach().softmax(-1),", "softmax"),
         Mutant(
             "normalised",
@@ -146,6 +186,7 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
     x = dice.normal(batch, dice.integer(3, 5), width)
     labels = dice.integers(0, classes - 1, batch)
     model = small_model(dice, width, classes)
+    labels[0] = (guesses(model, x)[0] + 1) % classes  # that one is wrong at the least
     exact = by_embeddings(model, x, labels)
     mistakes = {
         "You averaged the loss over the batch, so an example's gradient shrinks with the size of its batch. Sum.": (
@@ -160,6 +201,19 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
         ),
         "This is the gradient's sign. Return the gradient itself.": exact.sign(),
         "The gradient has another length: return it as it is.": exact / exact.norm(),
+        "You divided each token's gradient by its length: return it as it is.": (
+            exact / exact.norm(dim=-1, keepdim=True)
+        ),
+        "These are absolute values: the sign says which way the loss grows.": exact.abs(),
+        "The loss has label smoothing: take the plain cross-entropy.": by_embeddings(model, x, labels, "smooth"),
+        "This is the gradient for the model's own answer: take the cross-entropy of the label.": (
+            by_embeddings(model, x, guesses(model, x))
+        ),
+        "This is the gradient of the sum of all logits: take that of the cross-entropy.": (
+            by_embeddings(model, x, labels, "all")
+        ),
+        "This is twice the gradient.": 2 * exact,
+        "The gradient is clipped: return it as it is.": exact.clamp(-1, 1),
         "You divided each example's gradient by its length: return it as it is.": (
             exact / sizes(exact, 2)[:, None, None]
         ),
@@ -174,12 +228,13 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
 
     model = replace(model, training=True)
     called = answer.trace(model, x, labels)
-    _, gradient = expect_pair(called.value, "The answer", expected=ASKED)
+    got, gradient = expect_pair(called.value, "The answer", expected=ASKED)
     hint = (
         "The model came in train mode, as it does in the middle of a training loop, and its dropout was at work. "
         "Hold it in evaluation mode while you compute: with evaluating(model)."
     )
     expect_close(gradient, exact, "The gradient of a model that was left in train mode", mistakes=mistakes, hint=hint)
+    expect_close(got, clean, "The logits of a model that was left in train mode", hint=hint)
     clean_hands(called)
     try:
         reply = answer.without_gradients(model, x, labels)
@@ -188,85 +243,3 @@ def check_gradient(answer: Answer, dice: Dice) -> None:
         raise Failed(f"Where gradients were switched off: {failed.message}", hint=hint) from None
     _, gradient = expect_pair(reply, "The answer", expected=ASKED)
     expect_close(gradient, exact, "The gradient where gradients were switched off")
-
-
-def sizes(delta: Tensor, norm: float) -> Tensor:
-    return torch.linalg.vector_norm(delta.flatten(1), norm, dim=1)
-
-
-def shrunk(delta: Tensor, length: Tensor, eps: float) -> Tensor:
-    return delta * (eps / length).nan_to_num(posinf=1.0).clamp(max=1)
-
-
-@exercise(
-    "adversarial_attacks.project",
-    "Back into the budget",
-    points=2,
-    difficulty=2,
-    importance=5,
-    minutes=8,
-    answer="project",
-    mutants=(
-        Mutant(
-            "wrong axis", "delta.flatten(1).norm(dim=1)[:, None, None]", "delta.norm(dim=-1, keepdim=True)", "token"
-        ),
-        Mutant("whole batch", "delta.flatten(1).norm(dim=1)[:, None, None]", "delta.norm()", "whole batch"),
-        Mutant("always outward", ".clamp(max=1)", "", "were inside"),
-        Mutant("pixel range", "delta.clamp(-eps, eps)", "delta.clamp(0, 1)", "range of a pixel"),
-        Mutant("one side only", "delta.clamp(-eps, eps)", "delta.clamp(max=eps)", "negative"),
-        Mutant(
-            "norms swapped",
-            "    if norm == math.inf:",
-            "    norm = 2 if norm == math.inf else math.inf\n    if norm == math.inf:",
-            "other norm",
-        ),
-        Mutant("zero by zero", "eps / length.masked_fill(length == 0, 1)", "eps / length", "0 / 0"),
-        Mutant(
-            "nothing under 2",
-            "delta * (eps / length.masked_fill(length == 0, 1)).clamp(max=1)",
-            "delta",
-            "Nothing is limited",
-        ),
-        Mutant("in place", "delta.clamp(-eps, eps)", "delta.clamp_(-eps, eps)", "in place"),
-    ),
-)
-def check_project(answer: Answer, dice: Dice) -> None:
-    batch, tokens, width = dice.integer(4, 5), dice.integer(3, 4), dice.integer(3, 5)
-    delta = dice.normal(batch, tokens, width)
-    delta[0] = delta[0] / 100  # inside under both norms
-    delta[1] = 0
-    for norm, when in NORMS:
-        share = (0.6 if norm == math.inf else 0.15) + 0.2 * float(dice.uniform(1))
-        eps = float(sizes(delta, norm)[2:].min()) * share
-        length = torch.linalg.vector_norm(delta.flatten(1), dim=1)[:, None, None]
-        clipped, scaled = delta.clamp(-eps, eps), shrunk(delta, length, eps)
-        exact, other = (clipped, scaled) if norm == math.inf else (scaled, clipped)
-        mistakes = {
-            "Nothing is limited: perturbations outside of the budget came back as they were.": delta,
-            "You measured each token by itself: the length is over all tokens and dimensions of an example.": (
-                shrunk(delta, torch.linalg.vector_norm(delta, dim=-1, keepdim=True), eps)
-            ),
-            "You measured the whole batch: every example has a budget of its own.": (
-                shrunk(delta, torch.linalg.vector_norm(delta), eps)
-            ),
-            "Perturbations that were inside of the budget were pushed out to its edge. They stay as they are.": (
-                delta * (eps / length)
-            ),
-            "Clamping to [0, 1], the range of a pixel, has no meaning here: from -eps to eps.": delta.clamp(0, 1),
-            "The negative side is not limited: from -eps to eps.": delta.clamp(max=eps),
-            "This is the projection under the other norm.": other,
-            "You divided by the largest coordinate: under infinity the nearest point is found coordinate by "
-            "coordinate, with clamp.": shrunk(delta, delta.abs().amax((1, 2), keepdim=True), eps),
-        }
-        called = answer.trace(delta, eps, norm)
-        got = called.value
-        inside = isinstance(got, Tensor) and got.shape == delta.shape and bool((got[0] != delta[0]).any())
-        fitting = {words: value for words, value in mistakes.items() if not value.isnan().any()}
-        hint = "Perturbations that were inside of the budget have to stay as they are." if inside else ""
-        if isinstance(got, Tensor) and bool(got.isnan().any()):
-            hint = "A perturbation of zeros has length 0; 0 / 0 and 0 * inf are NaN."
-        expect_close(got, exact, f"The projection {when}", mistakes=fitting, hint=hint)
-        expect_unchanged(called, message="You changed the argument in place: return a new tensor.")
-    got = answer(delta, 0.0, 2)
-    hint = "With a budget of 0 everything becomes 0. Mind 0 / 0, which is NaN."
-    expect_close(got, torch.zeros_like(delta), "The projection with a budget of 0", hint=hint)

@@ -48,18 +48,21 @@ def _pgd(
         margin = z.scatter(1, right, -math.inf).amax(1) - z.gather(1, right)[:, 0]
         margin = cross_entropy(z, labels, reduction="none") if slip == "loss" else margin
         better = margin > worst if slip != "last" else torch.ones_like(labels, dtype=torch.bool)
+        better = (margin.mean() > worst.mean()).expand_as(better) if slip == "batch" else better
         better = better & (i < steps if slip == "early" else True)
         worst, best = torch.where(better, margin, worst), torch.where(better[:, None, None], delta, best)
         gradient = by_embeddings(model, at, labels) * mask[..., None]
         stride = eps if i == 0 and slip != "short" else step
-        move = stride * unit(gradient, norm, 1e-8 if slip == "soft" else 0)
+        stride = 2.5 * eps / steps if slip == "stride" and i else stride
+        move = stride * unit(gradient, math.inf if slip == "signs" else norm, 1e-8 if slip == "soft" else 0)
         move = stride * gradient if slip == "sign" else -move if slip == "down" else move
-        delta = into(delta + move, eps, norm)
-    return best
+        delta = delta + move if slip == "free" else into(delta + move, eps, norm)
+    return into(best, eps, norm)
 
 
 _SLIPS = {
-    "down": "Your steps go downhill: they lower the loss. An attack raises it.",
+    "down": "Your steps go downhill: they lower the loss. An attack raises it. (Or you look at the margin of the clean "
+    "embeddings in every step.)",
     "stale": "You take the gradient at the clean embeddings in every step. Take it where you are, at x + delta.",
     "short": "The first step of the first run is too short: weaker than FGSM. Its length is eps, the others' is step.",
     "last": "You return where the run ended, or the last of the runs. Keep, for each example, the point with the "
@@ -69,6 +72,15 @@ _SLIPS = {
     "classes compete.",
     "sign": "Each step is a multiple of the gradient itself. Take steepest(gradient, norm), which has size 1.",
 }
+
+
+_MORE = {
+    "batch": "You keep one point for the whole batch: keep the best point for each example by itself.",
+    "stride": "`step` is given here: use it as the size of a step.",
+    "signs": "These are steps of the sign under 2: take steepest(gradient, norm).",
+    "free": "You project once, at the end: project after every step, so that each gradient is taken in the budget.",
+}
+"""Slips that need not show in each case."""
 
 
 def _telling(dice: Dice, norm: float) -> tuple[tuple[Any, ...], Tensor, dict[str, Tensor]]:
@@ -85,7 +97,8 @@ def _telling(dice: Dice, norm: float) -> tuple[tuple[Any, ...], Tensor, dict[str
             pairs.append((slips["loss"], slips["last"]))
         if soft and all((one - other).abs().max() > 1e-3 for one, other in pairs):
             break
-    return case, exact, {_SLIPS[slip]: value for slip, value in slips.items() if slip in _SLIPS}
+    found = {_SLIPS[slip]: value for slip, value in slips.items() if slip in _SLIPS}
+    return case, exact, found | {words: _pgd(*case, slip=slip) for slip, words in _MORE.items()}
 
 
 def _by_default(dice: Dice) -> tuple[tuple[Any, ...], int, Tensor, dict[str, Tensor]]:
@@ -116,14 +129,14 @@ def _bump(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor]:
     return model, x, torch.zeros(3).long()
 
 
-def _flat(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor, Tensor]:
+def _flat(dice: Dice, width: int = 3) -> tuple[VectorClassifier, Tensor, Tensor, Tensor]:
     """Return a model whose gradient is exactly 0 at each first token, though it can be fooled not far from it.
 
     The second token is padding.
     """
-    model = network(torch.full((1, 3), 10.0).double(), torch.tensor([[1.0], [-1.0]]).double())
-    x = torch.zeros(6, 2, 3, dtype=torch.float64)
-    x[:, :1] = 25 / 30 + dice.uniform(6, 1, 3) / 100
+    model = network(torch.full((1, width), 10.0).double(), torch.tensor([[1.0], [-1.0]]).double())
+    x = torch.zeros(6, 2, width, dtype=torch.float64)
+    x[:, :1] = 2.5 / width + dice.uniform(6, 1, width) / 100
     return model, x, torch.zeros(6, dtype=torch.long), torch.tensor([[True, False]] * 6)
 
 
@@ -149,6 +162,8 @@ def _flat(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor, Tensor]:
         ),
         Mutant("last point wins", "better = margin > worst", "better = margin > -math.inf", "of all that were visited"),
         Mutant("short first step", "eps if run == i == 0 else size", "size", "weaker than FGSM"),
+        Mutant("each run's first step", "run == i == 0", "i == 0", "too far"),
+        Mutant("always a random start", "if run > 0 else", "if run >= 0 else", "from call to call"),
         Mutant("last point unseen", "range(steps + 1)", "range(steps)", "last point"),
         Mutant("one start for all", "if run > 0 else", "if run < 0 else", "same point"),
         Mutant(
@@ -182,6 +197,33 @@ def _flat(dice: Dice) -> tuple[VectorClassifier, Tensor, Tensor, Tensor]:
             'margin = cross_entropy(logits, labels, reduction="none")',
             "largest loss",
         ),
+        Mutant("two runs by default", "restarts: int = 1", "restarts: int = 20", "without mask, norm and step"),
+        Mutant(
+            "projected at the end",
+            "project(delta + stride * steepest(masked(gradient, mask), norm), eps, norm)\n    return best",
+            "delta + stride * steepest(masked(gradient, mask), norm)\n    return project(best, eps, norm)",
+            "project after every step",
+        ),
+        Mutant(
+            "sign under 2",
+            "steepest(masked(gradient, mask), norm)",
+            "steepest(masked(gradient, mask), math.inf)",
+            "sign under 2",
+        ),
+        Mutant("step ignored", "2.5 * eps / steps if step is None else step", "2.5 * eps / steps", "`step` is given"),
+        Mutant(
+            "runs forget each other",
+            "    for run in range(restarts):",
+            "    for run in range(restarts):\n        worst = torch.full_like(embeddings[:, 0, 0], -math.inf)",
+            "keep the largest margin",
+        ),
+        Mutant(
+            "gradients left",
+            "            margin = margins",
+            "            cross_entropy(logits_of(model, embeddings + delta), labels).backward()\n"
+            "            margin = margins",
+            "left gradients",
+        ),
     ),
 )
 def check_pgd(answer: Answer, dice: Dice) -> None:
@@ -200,8 +242,13 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
             got=largest,
             hint="Project after every step.",
         )
-        expect_close(got, exact, f"The perturbation of one run {when}", mistakes=slips)
-        expect_unchanged(called, 1, message=IN_PLACE)
+        hint = "The first run begins at zeros: it has no chance in it."
+        again = expect_tensor(answer(model, x, labels, eps, **asked), x.shape, "The perturbation")
+        same = torch.equal(got.nan_to_num(), again.nan_to_num())
+        expect(same, f"The perturbation of one run {when} differs from call to call.", hint=hint)
+        hint = "Zeros, a step of eps, then steps of `step`, each projected: keep the point of the largest margin."
+        expect_close(got, exact, f"The perturbation of one run {when}", mistakes=slips, hint=hint)
+        expect_unchanged(called, message=IN_PLACE)
         hint = "Hold the model in evaluation mode where you look at margins, too: with evaluating(model)."
         called = answer.trace(replace(model, training=True), x, labels, eps, **asked)
         expect_close(called.value, exact, f"The perturbation {when} of a model that was left in train mode", hint=hint)
@@ -210,6 +257,10 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
     case, steps, exact, mistakes = _by_default(dice)
     got = answer(*case, steps=steps)
     expect_close(got, exact, "The perturbation without mask, norm and step", mistakes=mistakes)
+    model, x, labels, eps = case
+    exact = _pgd(model, x, labels, eps, math.inf, 10, eps / 4, torch.ones(x.shape[:2], dtype=torch.bool))
+    hint = "Where they are not given there are 10 steps and one run, as in the stub."
+    expect_close(answer(*case), exact, "The perturbation without any option", hint=hint)
     model, x, labels = _bump(dice)
     got = answer(model, x, labels, 1.0, steps=1)
     hint = "A run's start is one of its points: look at its margin, too."
@@ -241,3 +292,8 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
                 hint="Your runs seem to begin at the same point, or a later run replaces a better one: begin every run "
                 "after the first at random_start, and keep the largest margin of all runs.",
             )
+    model, x, labels, mask = _flat(dice, 8)  # a start as good as never fools it, and a step of eps from one often does
+    got = expect_tensor(answer(model, x, labels, 0.34, steps=1, restarts=60, step=1e-9, mask=mask), x.shape, "It")
+    fooled = int((guesses(model, x + got) != labels).sum())
+    hint = "The first step of the first run has the size eps. All other steps have the size `step`, here 1e-9."
+    expect(fooled == 0, "A run after the first goes too far in its first step.", expected=0, got=fooled, hint=hint)

@@ -10,7 +10,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect_close
+from llmsafety_lab.checking.expect import expect_close, expect_gradient, expect_unchanged
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -41,6 +41,25 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
             "torch.cat([prefix_k, k], dim=1)",
             "must match",
         ),
+        Mutant(
+            "prefix cut off",
+            "torch.cat([prefix_k, k], dim=-2)",
+            "torch.cat([prefix_k.detach(), k], dim=-2)",
+            "No gradient reaches prefix_k",
+        ),
+        Mutant(
+            "values cut off",
+            "torch.cat([prefix_v, v], dim=-2)",
+            "torch.cat([prefix_v.detach(), v], dim=-2)",
+            "No gradient reaches prefix_v",
+        ),
+        Mutant(
+            "queries cut off",
+            "        q, torch.cat([prefix_k",
+            "        q.detach(), torch.cat([prefix_k",
+            "No gradient reaches q",
+        ),
+        Mutant("queries changed", "    return scaled", "    q.data *= 1.0001\n    return scaled", "wrong"),
         Mutant("prefix hidden", "causal.new_ones(tokens, prefix)", "causal.new_zeros(tokens, prefix)", "no influence"),
     ),
 )
@@ -74,11 +93,43 @@ def check_prefix(answer: Answer, dice: Dice) -> None:
             "Prefix and tokens share one softmax: do not add two attentions.": (
                 _attend(q, k, v, causal) + _attend(q, before_k, before_v, seen)
             ),
+            "A token does not see itself: it sees the real tokens up to itself.": (
+                _attend(q, keys, values, torch.cat([seen, causal.tril(-1)], -1))
+            ),
+            "A token sees one token after it: it sees the real tokens up to itself.": (
+                _attend(q, keys, values, torch.cat([seen, torch.ones_like(causal).tril(1)], -1))
+            ),
+            "The scores are divided by the width: divide by its square root.": (
+                _attend(q / math.sqrt(width), keys, values, mask)
+            ),
+            "The scores are divided by the square root of the values' width: it is that of the queries.": (
+                _attend(q * math.sqrt(width / (width + 1)), keys, values, mask)
+            ),
+            "The mask came after the softmax, so the weights do not sum to 1: mask the scores.": (
+                ((q @ keys.mT / math.sqrt(width)).softmax(-1) * mask) @ values
+            ),
+            "Masked scores are set to 0, which is a score like any other: set them to minus infinity.": (
+                (q @ keys.mT / math.sqrt(width)).masked_fill(~mask, 0).softmax(-1) @ values
+            ),
+            "Prefix and tokens share one softmax: do not take the mean of two attentions.": (
+                (_attend(q, k, v, causal) + _attend(q, before_k, before_v, seen)) / 2
+            ),
             "The scores have to be divided by the square root of the width.": (
                 _attend(q * math.sqrt(width), keys, values, mask)
             ),
         }
         hint = "One softmax over the prefix, which every token sees, and over the tokens up to itself."
-        got = answer(q, k, v, before_k, before_v)
+        given = [q, k, v, before_k, before_v]
         exact = _attend(q, keys, values, mask)
-        expect_close(got, exact, f"The output for {q.dim()}-dimensional queries", mistakes=mistakes, hint=hint)
+        along = dice.normal(*exact.shape)
+        called = answer.trace(*given, by=range(5), along=along)
+        expect_close(called.value, exact, f"The output for {q.dim()}-dimensional queries", mistakes=mistakes, hint=hint)
+        lost = "You changed an argument in place: make a new tensor."
+        expect_unchanged(called, message=lost)
+        leaves = [one.clone().requires_grad_() for one in given]
+        q, k, v, before_k, before_v = leaves
+        output = _attend(q, torch.cat([before_k, k], -2), torch.cat([before_v, v], -2), mask)
+        hint = "Is there a detach() or a no_grad()? The prefix is learnt, and the layers before learn, too."
+        for place, gradient in enumerate(torch.autograd.grad(output, leaves, along)):
+            what = ("q", "k", "v", "prefix_k", "prefix_v")[place]
+            expect_gradient(called.gradients[place][""], gradient, what, tolerance=1e-5, hint=hint)

@@ -1,4 +1,4 @@
-"""Exercises 5 and 6: which parts of a change matter, and who keeps them."""
+"""Exercise 6: which triplets are kept."""
 
 from __future__ import annotations
 
@@ -8,84 +8,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close
-
-
-@exercise(
-    "parameter_efficient.importance",
-    "What the loss would miss",
-    points=3,
-    difficulty=3,
-    importance=3,
-    minutes=8,
-    answer="update_importance",
-    mutants=(
-        Mutant("importance without smoothing", "beta1 * sensitivity + (1 - beta1) * now", "now", "not smoothed"),
-        Mutant(
-            "betas turned round",
-            "beta1 * sensitivity + (1 - beta1) * now",
-            "(1 - beta1) * sensitivity + beta1 * now",
-            "old",
-        ),
-        Mutant("sign kept", "now = (weight * gradient).abs()", "now = weight * gradient", "sign"),
-        Mutant("gradient alone", "(weight * gradient).abs()", "gradient.abs()", "gradient alone"),
-        Mutant(
-            "uncertainty without smoothing",
-            "beta2 * uncertainty + (1 - beta2) * (now - sensitivity).abs()",
-            "(now - sensitivity).abs()",
-            "not smoothed",
-        ),
-        Mutant(
-            "against the old mean",
-            "    sensitivity = beta1 * sensitivity + (1 - beta1) * now\n",
-            "    old = sensitivity\n    sensitivity, old = beta1 * old + (1 - beta1) * now, old\n"
-            "    return sensitivity, beta2 * uncertainty + (1 - beta2) * (now - old).abs()\n",
-            "new sensitivity",
-        ),
-        Mutant("another beta by default", "beta1: float = 0.85", "beta1: float = 0.5", "without betas"),
-    ),
-)
-def check_importance(answer: Answer, dice: Dice) -> None:
-    shape = (dice.integer(2, 3), dice.integer(3, 4))
-    weight, gradient = dice.normal(*shape), dice.normal(*shape)
-    weight[0, 0], gradient[0, 0] = weight[0, 0].abs() + 0.5, -gradient[0, 0].abs() - 0.5
-    old, spread = dice.uniform(*shape) + 0.1, dice.uniform(*shape) + 0.1
-    beta1, beta2 = 0.6 + 0.05 * dice.integer(0, 2), 0.8 + 0.05 * dice.integer(0, 2)
-
-    def mean(now: Tensor, beta: float = beta1) -> Tensor:
-        return beta * old + (1 - beta) * now
-
-    def spreads(now: Tensor, middle: Tensor) -> Tensor:
-        return beta2 * spread + (1 - beta2) * (now - middle).abs()
-
-    signed = weight * gradient
-    now = signed.abs()
-    reply = answer(weight, gradient, old, spread, beta1, beta2)
-    if not isinstance(reply, list | tuple) or len(reply) != 2:
-        raise Failed("Return two tensors: the sensitivity and the uncertainty.", got=type(reply).__name__)
-    wrong = {
-        "The sensitivity is not smoothed: one batch says little, so keep beta1 of the old value.": now,
-        "Beta says how much of the old value stays, 1 - beta how much of the new one comes in.": mean(now, 1 - beta1),
-        "Take weight times gradient without its sign: a change for the better is a change, too.": mean(signed),
-        "You took the gradient alone. A weight near zero can be left out whatever its gradient is.": mean(
-            gradient.abs()
-        ),
-        "You took the weight alone: a large weight that the loss does not feel is not important.": mean(weight.abs()),
-    }
-    hint = "beta1 * old + (1 - beta1) * |weight * gradient|."
-    expect_close(reply[0], mean(now), "The sensitivity", mistakes=wrong, hint=hint)
-    wrong = {
-        "The uncertainty is not smoothed: keep beta2 of the old value.": (now - mean(now)).abs(),
-        "Measure the distance from the new sensitivity, smoothed with this step.": spreads(now, old),
-        "Take the distance without its sign.": beta2 * spread + (1 - beta2) * (now - mean(now)),
-        "The uncertainty has a beta of its own, beta2.": beta1 * spread + (1 - beta1) * (now - mean(now)).abs(),
-    }
-    hint = "beta2 * old + (1 - beta2) * |now - sensitivity|, with the sensitivity that you return."
-    expect_close(reply[1], spreads(now, mean(now)), "The uncertainty", mistakes=wrong, hint=hint)
-    beta1 = beta2 = 0.85
-    reply, hint = answer(weight, gradient, old, spread), "Where none are given, both betas are 0.85, as in the stub."
-    expect_close(reply[0], mean(now, beta1), "The sensitivity of a call without betas", hint=hint)
-    expect_close(reply[1], spreads(now, mean(now, beta1)), "The uncertainty of a call without betas", hint=hint)
+from llmsafety_lab.checking.expect import Failed, expect, expect_list, expect_unchanged
 
 
 def _largest(scores: list[Tensor], budget: int) -> list[Tensor]:
@@ -137,21 +60,66 @@ def _each(scores: list[Tensor], budget: int) -> list[Tensor]:
         ),
         Mutant("numbers for booleans", "dtype=torch.bool, ", "", "not boolean"),
         Mutant("any budget", "if not 0 <= budget <= len(everything):", "if False:", "is a ValueError"),
+        Mutant(
+            "relative to the largest", "list(scores)", "[s / s.max() for s in scores]", "relative to their own layer"
+        ),
+        Mutant("softmax of a layer", "list(scores)", "[s.softmax(0) for s in scores]", "relative to their own layer"),
+        Mutant("divided by the rank", "list(scores)", "[s / len(s) for s in scores]", "divided each layer's"),
+        Mutant(
+            "one for each layer",
+            "everything = torch.cat(list(scores))",
+            "everything = torch.cat([s + 1e6 * (s == s.max()) for s in scores])",
+            "at least one",
+        ),
+        Mutant(
+            "whole layers",
+            "everything = torch.cat(list(scores))",
+            "everything = torch.cat([s / 1e6 + s.mean() for s in scores])",
+            "whole layers",
+        ),
+        Mutant(
+            "three layers", "[len(score) for score in scores]", "[len(scores[i]) for i in range(3)]", "stopped with"
+        ),
+        Mutant("layers of one size", "[len(score) for score in scores]", "len(scores[1])", "not of length 4"),
+        Mutant(
+            "scores changed",
+            "    kept = torch.zeros",
+            "    scores[0].zero_()\n    kept = torch.zeros",
+            "changed the scores",
+        ),
+        Mutant("full budget refused", "0 <= budget <= len", "0 <= budget < len", "ValueError"),
+        Mutant("empty budget refused", "not 0 <= budget", "not 0 < budget", "ValueError"),
+        Mutant("too large a budget", "if not 0 <= budget <= len(everything)", "if budget < 0", "is a ValueError"),
         Mutant("another error", "raise ValueError(", "raise AssertionError(", "is a ValueError"),
     ),
 )
 def check_allocate(answer: Answer, dice: Dice) -> None:
     hint = "Compare all layers' triplets with each other: the `budget` largest scores are kept, wherever they are."
-    for _ in range(100):
-        scores = [(0.2 + 3 * dice.uniform(1)) * (dice.uniform(dice.integer(3, 5)) + 0.05) for _ in range(3)]
+    for _ in range(600):
+        scores = [(0.2 + 3 * dice.uniform(1)) * (dice.uniform(n) + 0.05) for n in (dice.integer(5, 6), 4, 3, 5)]
         triplets = sum(map(len, scores))
-        budget = 3 * dice.integer(1, 2) if triplets >= 9 else 3
+        budget = 4 * dice.integer(1, 2)
         exact = _largest(scores, budget)
         wrong = {
             "These are the least important ones.": _largest([-s for s in scores], budget),
             "You gave each layer as many. A layer may keep all of its triplets, or none.": _each(scores, budget),
             "You compared scores relative to their own layer; compare them as they are.": (
                 _largest([s / s.sum() for s in scores], budget)
+            ),
+            "You compared scores relative to their own layer's largest; compare them as they are.": (
+                _largest([s / s.max() for s in scores], budget)
+            ),
+            "You compared scores after a softmax, relative to their own layer; compare them as they are.": (
+                _largest([s.softmax(0) for s in scores], budget)
+            ),
+            "You divided each layer's scores by their number; compare them as they are.": (
+                _largest([s / len(s) for s in scores], budget)
+            ),
+            "You kept at least one of each layer. A layer may keep all of its triplets, or none.": (
+                _largest([s + 1e6 * (s == s.max()) for s in scores], budget)
+            ),
+            "You kept whole layers, those of the largest mean: compare the triplets.": (
+                _largest([s / 1e6 + s.mean() for s in scores], budget)
             ),
             "Read it again: keep `budget` triplets, do not give up that many.": [~kept for kept in exact],
         }
@@ -170,11 +138,10 @@ def check_allocate(answer: Answer, dice: Dice) -> None:
         (scores, triplets, {}, hint),
         (tied, cut, ties, threshold),
     ):
-        reply = answer(given, left)
+        called = answer.trace(given, left)
+        reply = expect_list(called.value, "The answer", length=len(given), expected="one boolean tensor for each layer")
         shapes = [len(layer) for layer in given]
-        fits = isinstance(reply, list | tuple) and [getattr(kept, "shape", None) for kept in reply] == [
-            (n,) for n in shapes
-        ]
+        fits = [getattr(kept, "shape", None) for kept in reply] == [(n,) for n in shapes]
         expect(
             fits,
             "The answer has to be one tensor for each layer, with an entry for each triplet.",
@@ -190,6 +157,7 @@ def check_allocate(answer: Answer, dice: Dice) -> None:
         )
         got, right = torch.cat(list(reply)), torch.cat(_largest(given, left))
         if torch.equal(got, right):
+            expect_unchanged(called, message="You changed the scores in place: make a new tensor.")
             continue
         said = next((says for says, kept in mistakes.items() if torch.equal(torch.cat(kept), got)), "")
         count = int(got.sum())

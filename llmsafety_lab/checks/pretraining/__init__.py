@@ -1,10 +1,10 @@
 """The checks of the pretraining lab, in its order: the next token, the measure, masked tokens, sentences, the step."""
 
-from llmsafety_lab.checks.pretraining import causal, masking, sentences, steps
+from llmsafety_lab.checks.pretraining import causal, masking, schedule, sentences, steps
 
 EXERCISES = (
     causal.check_causal_loss,
-    causal.check_schedule,
+    schedule.check_schedule,
     causal.check_perplexity,
     masking.check_mask,
     sentences.check_pairs,

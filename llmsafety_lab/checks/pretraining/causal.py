@@ -1,4 +1,4 @@
-"""Exercises 1 to 3: the loss of the next token, the learning rate, and perplexity, against sums over single tokens."""
+"""Exercises 1 and 3: the loss of the next token, and perplexity, against sums over single tokens."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_gradient, expect_tensor, expect_unchanged
-
-
-def number(reply: Any, what: str) -> Any:
-    """Return a reply that is one number, as a tensor of float64, or fail."""
-    import torch
-
-    if isinstance(reply, int | float) and not isinstance(reply, bool):
-        return torch.tensor(float(reply), dtype=torch.float64)
-    return expect_tensor(reply, (), what, hint="Return one number.")
+from llmsafety_lab.checking.expect import (
+    expect_close,
+    expect_gradient,
+    expect_number,
+    expect_tensor,
+    expect_unchanged,
+)
 
 
 @exercise(
@@ -60,6 +57,37 @@ def number(reply: Any, what: str) -> Any:
             "    with torch.no_grad():\n        guesses = logits[:, :-1].log_softmax(-1)",
             "no gradient",
         ),
+        Mutant("softmax twice", ".log_softmax(-1)", ".softmax(-1).log_softmax(-1)", "twice"),
+        Mutant(
+            "last guess left out",
+            "guesses = logits[:, :-1].log_softmax(-1)\n    targets = ids[:, 1:]",
+            "guesses = logits[:, :-2].log_softmax(-1)\n    targets = ids[:, 1:-1]",
+            "guess at the last token",
+        ),
+        Mutant(
+            "shifted by two",
+            "guesses = logits[:, :-1].log_softmax(-1)\n    targets = ids[:, 1:]",
+            "guesses = logits[:, :-2].log_softmax(-1)\n    targets = ids[:, 2:]",
+            "two tokens ahead",
+        ),
+        Mutant(
+            "perplexity for loss",
+            "return -guesses.gather(-1, targets[..., None]).mean()",
+            "return (-guesses.gather(-1, targets[..., None]).mean()).exp()",
+            "e to the loss",
+        ),
+        Mutant(
+            "logits changed",
+            "    guesses = logits[:, :-1]",
+            "    logits.data -= logits.data.amax(-1, keepdim=True)\n    guesses = logits[:, :-1]",
+            "in place",
+        ),
+        Mutant(
+            "a gradient of its own",
+            "return -guesses",
+            "return logits.mean() - logits.mean().detach() - guesses",
+            "gradient by the logits",
+        ),
     ),
 )
 def check_causal_loss(answer: Answer, dice: Dice) -> None:
@@ -96,71 +124,33 @@ def check_causal_loss(answer: Answer, dice: Dice) -> None:
             "Logits are not log-probabilities: take log_softmax first.": mean(logits, ahead),
             "Softmax runs over the vocabulary, the last dimension.": mean(over_time, ahead),
             "That is in bits: use the natural logarithm.": exact / math.log(2),
+            "Softmax was taken twice: cross_entropy and log_softmax take logits.": mean(
+                chances.exp().log_softmax(-1), ahead
+            ),
+            "The guess at the last token is left out: only the scores at the last position have nothing to guess.": (
+                mean(chances, ahead[:-1])
+            ),
+            "The first guess is left out: the scores at position 0 are a guess at token 1.": mean(chances, ahead[1:]),
+            "You compare with the token two tokens ahead: shift by one.": mean(
+                chances, [(t, t + 2) for t in range(tokens - 2)]
+            ),
+            "These are probabilities: take their logarithm before the mean.": mean(chances.exp(), ahead),
+            "That is the logarithm of the mean chance: take the logarithm of each, then the mean.": (
+                -(-mean(chances.exp(), ahead)).log()
+            ),
+            "That is e to the loss, the perplexity: return the loss.": exact.exp(),
+            "That is divided by the vocabulary as well: the mean is over the guesses.": exact / vocabulary,
         }
         hint = "Return a tensor, without `.item()` or `float()`: training needs its gradient."
         called = answer.trace(logits, ids, by=[0])
         got = expect_tensor(called.value, (), "The loss", hint=hint)
-        expect_close(got, tensor(float(exact)).double(), "The loss", mistakes=mistakes, tolerance=1e-6)
+        words = "The mean, over all texts and all positions but the last, of -log p(the token that came)."
+        expect_close(got, tensor(float(exact)).double(), "The loss", mistakes=mistakes, tolerance=1e-6, hint=words)
         leaf = logits.clone().requires_grad_()
         (gradient,) = autograd.grad(mean(leaf.log_softmax(-1), ahead), leaf)
         cut = "Return the loss as it was computed: item(), float(), detach() and no_grad() cut it off from the logits."
         expect_gradient(called.gradients[0][""], gradient, "the logits", hint=cut)
         expect_unchanged(called, message="You changed the logits or the ids in place.")
-
-
-@exercise(
-    "pretraining.schedule",
-    "Warm up, then go down",
-    points=2,
-    difficulty=1,
-    importance=3,
-    minutes=6,
-    answer="warm_linear",
-    mutants=(
-        Mutant("first step of no size", "return (step + 1) / warmup", "return step / warmup", "first step"),
-        Mutant(
-            "falls from the start",
-            "return (steps - step) / (steps - warmup)",
-            "return (steps - step) / steps",
-            "jumps down",
-        ),
-        Mutant("never falls", "return (steps - step) / (steps - warmup)", "return 1.0", "stays"),
-        Mutant("rises at the end", "return (steps - step) /", "return (step - warmup) /", "line down"),
-    ),
-)
-def check_schedule(answer: Answer, dice: Dice) -> None:
-    from torch import tensor
-
-    for steps, warmup in ((dice.integer(40, 60), dice.integer(4, 9)), (12, 0)):
-        got = [float(number(answer(step, steps, warmup), f"The share at step {step}")) for step in range(steps)]
-        what = f"of {steps} steps with {warmup} of warm-up"
-        expect(
-            got[0] > 0,
-            f"The share at step 0 {what} is {got[0]:.3g}: the first step does nothing.",
-            expected=f"{1 / max(1, warmup):.4f}",
-            got=got[0],
-            hint="Steps are counted from 0, and the warm-up's last step has the whole rate.",
-        )
-        exact = [(s + 1) / warmup if s < warmup else (steps - s) / (steps - warmup) for s in range(steps)]
-        mistakes = {
-            "It jumps down after the warm-up: the line starts from the whole at its end.": [
-                (s + 1) / warmup if s < warmup else (steps - s) / steps for s in range(steps)
-            ],
-            "It stays at the whole: after the warm-up it falls to 0.": [
-                min(1.0, (s + 1) / max(1, warmup)) for s in range(steps)
-            ],
-            "That is a cosine: a line is asked for.": [
-                (s + 1) / warmup if s < warmup else (1 + math.cos(math.pi * (s - warmup) / (steps - warmup))) / 2
-                for s in range(steps)
-            ],
-        }
-        expect_close(
-            tensor(got).double(),
-            tensor(exact).double(),
-            f"The share {what}",
-            mistakes={words: tensor(values).double() for words, values in mistakes.items()},
-            hint="A line up to 1 in the warm-up, then a line down to 0, which the step after the last would get.",
-        )
 
 
 @exercise(
@@ -192,13 +182,29 @@ def check_schedule(answer: Answer, dice: Dice) -> None:
         ),
         Mutant("base two", "return math.exp(total / tokens)", "return 2 ** (total / tokens)", "in nats"),
         Mutant("no exponential", "return math.exp(total / tokens)", "return total / tokens", "e to the"),
+        Mutant("divided by the texts", "tokens += loss.numel()", "tokens += 1", "number of texts"),
+        Mutant("base ten", "return math.exp(total / tokens)", "return 10 ** (total / tokens)", "not 10"),
+        Mutant("sign turned", "return math.exp(total / tokens)", "return math.exp(-total / tokens)", "wrong sign"),
+        Mutant("last text alone", "total += float(", "tokens, total = 0, float(", "last text"),
+        Mutant(
+            "padded",
+            "return math.exp(total / tokens)",
+            "return float(torch.nn.utils.rnn.pad_sequence(list(losses)).mean().exp())",
+            "padding",
+        ),
+        Mutant(
+            "product of chances",
+            "return math.exp(total / tokens)",
+            "return math.prod(math.exp(-float(x)) for loss in losses for x in loss) ** (-1 / tokens)",
+            "ZeroDivisionError",
+        ),
     ),
 )
 def check_perplexity(answer: Answer, dice: Dice) -> None:
     from torch import cat, float64, stack, tensor
 
     lengths = [dice.integer(2, 4), dice.integer(30, 50), dice.integer(8, 12)]
-    losses = [(1 + 2 * i) * dice.uniform(length) + 0.2 for i, length in enumerate(lengths)]
+    losses = [(0.4 + 0.8 * i) * dice.uniform(length) + 0.1 for i, length in enumerate(lengths)]
     every, means = cat(losses), stack([loss.mean() for loss in losses])
     mistakes = {
         "You took the mean of exponentials: average the losses first, then take e to that. A single bad token would "
@@ -209,8 +215,20 @@ def check_perplexity(answer: Answer, dice: Dice) -> None:
         "The losses are in nats: the base is e, not 2.": 2 ** every.mean(),
         "That is the mean loss: perplexity is e to the mean loss.": every.mean(),
         "That is e to the summed loss: divide by the number of tokens first.": every.sum().exp(),
+        "You divided by the number of texts: divide by the number of tokens.": (every.sum() / len(losses)).exp(),
+        "The base is e, not 10.": 10 ** every.mean(),
+        "The exponent has the wrong sign: a loss is minus a log-probability already.": (-every.mean()).exp(),
+        "This is the perplexity of the last text alone.": means[-1].exp(),
+        "This is the perplexity of the first text alone.": means[0].exp(),
+        "The texts were padded to one length, and the padding was counted: it is no token.": (
+            every.sum() / (len(losses) * max(lengths))
+        ).exp(),
+        "That is the median loss: take the mean.": every.median().exp(),
     }
-    got = number(answer(losses), "The perplexity")
-    expect_close(got, tensor(float(every.mean().exp())).double(), "The perplexity", mistakes=mistakes, tolerance=1e-3)
-    what, even = "The perplexity of an even guess among 84 tokens", tensor([math.log(84.0)] * 7, dtype=float64)
-    expect_close(number(answer([even]), what), tensor(84.0).double(), what, tolerance=1e-3)
+    hint = "One number: e to the sum of all losses divided by the number of all tokens."
+    got = tensor(expect_number(answer(losses), "The perplexity", hint=hint), dtype=float64)
+    exact = tensor(float(every.mean().exp())).double()
+    expect_close(got, exact, "The perplexity", mistakes=mistakes, tolerance=1e-3, hint=hint)
+    what, even = "The perplexity of an even guess among 84 tokens", tensor([math.log(84.0)] * 200, dtype=float64)
+    got = tensor(expect_number(answer([even, even]), what, hint=hint), dtype=float64)
+    expect_close(got, tensor(84.0).double(), what, tolerance=1e-3)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import torch
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_tensor
-
-CHANCE = 1e-6
-"""What a right answer would show less often than this is taken for a mistake."""
-
-
-def unlikely(seen: list[int], expected: list[float]) -> bool:
-    """Say whether counts are too far from what was expected, by chi-square."""
-    from scipy.stats import chisquare
-
-    total = sum(expected)
-    return bool(chisquare(seen, [sum(seen) * share / total for share in expected]).pvalue < CHANCE)
+from llmsafety_lab.checking.expect import expect
+from llmsafety_lab.checks.pretraining.chance import unlikely
+from llmsafety_lab.checks.pretraining.gaps import both, chosen_of, expect_rates
 
 
 @exercise(
@@ -84,18 +75,63 @@ def unlikely(seen: list[int], expected: list[float]) -> bool:
         Mutant("in place", "return inputs, labels", "return ids.copy_(inputs), labels", "in place"),
         Mutant("floats", "return inputs, labels", "return inputs.float(), labels", "no integers"),
         Mutant("swapped", "return inputs, labels", "return labels, inputs", "the other way round"),
+        Mutant(
+            "as many in each batch",
+            "torch.rand(ids.shape, generator=generator) < rate",
+            "torch.rand(ids.numel(), generator=generator).argsort().argsort().view_as(ids) < rate * ids.numel()",
+            "in every batch",
+        ),
+        Mutant(
+            "one at the least",
+            "    labels = torch",
+            "    chosen[:, 0] |= ~chosen.any(1) & ~torch.isin(ids[:, 0], special)\n    labels = torch",
+            "none is chosen",
+        ),
+        Mutant(
+            "never the same",
+            "    inputs = torch.where(chosen & (fate < 0.8)",
+            "    drawn = torch.where(drawn == ids, (ids + 1) % vocabulary, drawn)\n"
+            "    inputs = torch.where(chosen & (fate < 0.8)",
+            "the one that was there",
+        ),
+        Mutant(
+            "drawn from the text",
+            "    inputs = torch.where(chosen & (fate < 0.8)",
+            "    drawn = ids.flatten()[torch.randperm(ids.numel(), generator=generator)].view_as(ids)\n"
+            "    inputs = torch.where(chosen & (fate < 0.8)",
+            "evenly",
+        ),
+        Mutant(
+            "no special id drawn",
+            "    inputs = torch.where(chosen & (fate < 0.8)",
+            "    drawn = torch.where(torch.isin(drawn, special), special.max() + 1 if len(special) else 0, drawn)\n"
+            "    inputs = torch.where(chosen & (fate < 0.8)",
+            "evenly",
+        ),
+        Mutant("sizes of one batch", "(torch.rand(ids.shape, ", "(torch.rand((60, 150), ", "stopped with"),
+        Mutant(
+            "labels of what has changed",
+            "return inputs, labels",
+            "return inputs, labels.masked_fill(inputs == ids, -100)",
+            "is chosen, too",
+        ),
+        Mutant(
+            "one fate for a text",
+            "fate = torch.rand(ids.shape, generator=generator)",
+            "fate = torch.rand(len(ids), 1, generator=generator).expand(ids.shape)",
+            "one fate",
+        ),
+        Mutant("another rate by default", "rate: float = 0.15", "rate: float = 0.2", "not the rate, 0.15"),
     ),
 )
 def check_mask(answer: Answer, dice: Dice) -> None:
-    import torch
-
     vocabulary = dice.integer(24, 30)
     mask, special = vocabulary + dice.integer(1, 9), dice.integer(3, 18) + torch.arange(3)
     ids = dice.integers(0, vocabulary - 1, 60, 150)
     seed = dice.integer(0, 10**6)
     called = answer.trace(ids, special, mask, vocabulary, seed)
-    inputs, labels = _both(called.value, ids)
-    chosen = _chosen(ids, inputs, labels, special, 0.15)
+    inputs, labels = both(called.value, ids)
+    chosen = chosen_of(ids, inputs, labels, special, 0.15)
     expect(
         float(chosen.any(0).double().mean()) > 0.5,
         "The same positions are chosen in each text.",
@@ -103,9 +139,9 @@ def check_mask(answer: Answer, dice: Dice) -> None:
         got=f"{int(chosen.any(0).sum())} of {ids.shape[1]} positions are ever chosen",
         hint="Draw random numbers of the shape of ids, not one row for all.",
     )
-    _rates(ids, inputs, chosen, special, mask, vocabulary, 0.15)
+    expect_rates(ids, inputs, chosen, special, mask, vocabulary, 0.15)
     expect(not called.changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
-    again, other = (_both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
+    again, other = (both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
     expect(
         bool((again[0] == inputs).all() and (again[1] == labels).all()),
         "Two calls with the same seed differ.",
@@ -113,133 +149,48 @@ def check_mask(answer: Answer, dice: Dice) -> None:
     )
     expect(not bool((other[1] == labels).all()), "Two seeds give the same mask: the seed is not used.")
     nothing = special[:0]
-    counts = (_both(answer(ids, nothing, mask, vocabulary, seed, 0.5), ids)[1] != -100).sum(1)
+    batches = [both(answer(ids, nothing, mask, vocabulary, seed + i, 0.5), ids)[1] != -100 for i in range(5)]
+    counts = batches[0].sum(1)
+    hint = "Compare a random number for each token with the rate."
     expect(
         len(set(counts.tolist())) > 1,
         "In each text the same number of tokens is chosen.",
         expected="a draw for each token, so that the number varies",
         got=f"{int(counts[0])} in each text",
-        hint="Compare a random number for each token with the rate.",
-    )
-    inputs, labels = _both(answer(ids, nothing, mask, vocabulary, seed, 1.0), ids)
-    chosen = _chosen(ids, inputs, labels, nothing, 1.0)
-    _rates(ids, inputs, chosen, nothing, mask, vocabulary, 1.0)
-    expect(
-        bool(chosen.all()),
-        "At a rate of 1 and without special tokens, some tokens are not chosen.",
-        expected="every token is chosen",
-        got=f"never at position {(~chosen.any(0)).nonzero().flatten().tolist()}" if not chosen.any(0).all() else "",
-        hint="What is special is said by the ids in special, and not by the place in the text.",
-    )
-
-
-def _both(reply: Any, ids: Any) -> tuple[Any, Any]:
-    if not isinstance(reply, list | tuple) or len(reply) != 2:
-        raise Failed("Two tensors are asked for.", expected="(inputs, labels)", got=type(reply).__name__)
-    for part, name in zip(reply, ("inputs", "labels"), strict=True):
-        expect_tensor(part, ids.shape, name)
-        expect(not part.is_floating_point(), f"{name} holds no integers.", expected=ids.dtype, got=part.dtype)
-    return reply[0].long(), reply[1].long()
-
-
-def _chosen(ids: Any, inputs: Any, labels: Any, special: Any, rate: float) -> Any:
-    import torch
-
-    chosen = labels != -100
-    expect(
-        not bool((inputs == -100).any()),
-        "The inputs hold -100, which is no token.",
-        hint="Return (inputs, labels), not the other way round; -100 belongs into the labels.",
-    )
-    expect(
-        bool(chosen.any()), "Nothing is chosen: all labels are -100.", hint="15% of the tokens keep their id as label."
-    )
-    share = float(chosen.double().mean())
-    expect(
-        share <= max(0.9, rate),
-        "The loss would be on unmasked tokens, too: nearly every position has a label.",
-        expected="-100 where a token was not chosen",
-        got=f"labels at {share:.0%} of the positions",
-        hint="At an unmasked position the answer is in plain sight, so the model would learn to copy.",
-    )
-    expect(
-        bool((inputs[~chosen] == ids[~chosen]).all()),
-        "A token that was not chosen has changed.",
-        hint="Where the label is -100 the input is as it was.",
-    )
-    hit = chosen & torch.isin(ids, special)
-    expect(
-        not bool(hit.any()),
-        f"{int(hit.sum())} special tokens are chosen.",
-        expected="[CLS], [SEP] and padding, the ids in special, are never chosen",
-        hint="They are no text: exclude them before you draw, or from what was drawn.",
-    )
-    wrong = chosen & (labels != ids)
-    read_late = bool((labels[wrong] == inputs[wrong]).all())
-    expect(
-        not bool(wrong.any()),
-        "A label is not the token that was there.",
-        hint="You read the labels after the masking: take them from ids."
-        if read_late
-        else "The label of a chosen position is its id in ids.",
-    )
-    return chosen
-
-
-def _rates(ids: Any, inputs: Any, chosen: Any, special: Any, mask: int, vocabulary: int, rate: float) -> None:
-    import torch
-
-    count = int(chosen.sum())
-    share = count / int((~torch.isin(ids, special)).sum())
-    expect(
-        abs(share - rate) < 0.02,
-        f"The share of chosen tokens is not the rate, {rate}.",
-        expected=rate,
-        got=share,
-        hint="Each ordinary token is chosen with the chance rate.",
-    )
-    hidden = int((inputs[chosen] == mask).sum())
-    same = int((inputs[chosen] == ids[chosen]).sum())
-    shares = [hidden / count, 1 - (hidden + same) / count, same / count]
-    names = f"{shares[0]:.0%} masked, {shares[1]:.0%} another token, {shares[2]:.0%} as it was"
-    if hidden == 0:
-        hint = "No input is the id of the argument mask, which need not be the number behind the vocabulary."
-    elif rate == 1:
-        hint = "Whether a token is chosen is one draw and what becomes of it another: 80, 10 and 10% at any rate."
-    elif shares[0] > 0.99:
-        hint = "All chosen tokens become the mask. The model would then never see a chosen token that looks like text."
-    elif max(shares) != shares[0]:
-        hint = "The 80% are swapped: 80% become the mask, 10% a random token, 10% stay."
-    elif shares[2] < 0.03:
-        hint = "None stays as it was: 10% do, so that a model cannot take an ordinary token for a wrong one."
-    else:
-        hint = "Draw one number for each chosen token: below 0.8 the mask, from 0.9 on a random token."
-    drawn_same = 1 / vocabulary
-    expected = [0.8, 0.1 * (1 - drawn_same), 0.1 * (1 + drawn_same)]
-    expect(
-        not unlikely([hidden, count - hidden - same, same], expected),
-        f"What becomes of the chosen tokens is wrong, at a rate of {rate}.",
-        expected="80% masked, 10% random, 10% as it was",
-        got=names,
         hint=hint,
     )
-    changed = chosen & (inputs != mask) & (inputs != ids)
-    drawn, lost = (
-        torch.bincount(side[changed].clamp(0, vocabulary), minlength=vocabulary + 1) for side in (inputs, ids)
-    )
     expect(
-        int(drawn[vocabulary]) == 0 and int(inputs.min()) >= 0,
-        "A random token is outside the vocabulary.",
-        expected=f"ids from 0 to {vocabulary - 1}",
-        got=inputs[changed].unique(),
-        hint="torch.randint(vocabulary, ids.shape, generator=...) ends before vocabulary.",
+        len({int(batch.sum()) for batch in batches}) > 1,
+        "For five seeds the same number of tokens is chosen in every batch.",
+        expected="a draw for each token, so that the number varies",
+        got=f"{int(batches[0].sum())} each time",
+        hint=hint,
     )
-    even = [float(lost.sum() - there) for there in lost[:vocabulary]]
-    seen = drawn[:vocabulary].tolist()
+    inputs, labels = both(answer(ids, special, mask, vocabulary, seed, 1.0), ids)
+    chosen = chosen_of(ids, inputs, labels, special, 1.0)
+    expect_rates(ids, inputs, chosen, special, mask, vocabulary, 1.0)
+    spared = ~chosen & ~torch.isin(ids, special)
     expect(
-        not unlikely(seen, even) and (rate < 1 or min(seen) > 0),
-        "The random tokens are not drawn evenly from the vocabulary.",
-        expected="each id from 0 to vocabulary - 1 with the same chance",
-        got=f"{seen} times each",
-        hint="torch.randint(vocabulary, ids.shape, generator=...).",
+        not bool(spared.any()),
+        "At a rate of 1 some ordinary tokens are not chosen.",
+        expected="every token is chosen whose id is not in special",
+        got=f"tokens spared at the positions {spared.any(0).nonzero().flatten().tolist()}",
+        hint="What is special is said by the ids in special, and not by the place in the text.",
+    )
+    _check_short_texts(answer, dice, seed)
+
+
+def _check_short_texts(answer: Answer, dice: Dice, seed: int) -> None:
+    """Fail unless many texts of five tokens, of which only two kinds occur in them, are masked as chance allows."""
+    ids, nothing, mask, vocabulary, rate = dice.integers(0, 1, 3000, 5), torch.tensor([]).long(), 9, 4, 0.5
+    inputs, labels = both(answer(ids, nothing, mask, vocabulary, seed, rate), ids)
+    chosen = chosen_of(ids, inputs, labels, nothing, rate)
+    expect_rates(ids, inputs, chosen, nothing, mask, vocabulary, rate)
+    seen = torch.bincount(chosen.sum(1), minlength=6).tolist()
+    expect(
+        not unlikely(seen, [1, 5, 10, 10, 5, 1]),
+        "How many of a text's five tokens are chosen at a rate of 0.5 is not as a coin for each would have it.",
+        expected="0 to 5 of them in about 94, 469, 938, 938, 469, 94 of 3000 texts",
+        got=seen,
+        hint="There is a text in which none is chosen, too." if seen[0] == 0 else "Each token has a draw of its own.",
     )

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect_close, expect_tensor
 from llmsafety_lab.checking.handles import VectorClassifier
-from llmsafety_lab.checks.robust_training.losses import (
+from llmsafety_lab.checks.robust_training.cases import (
     begin,
     clean_hands,
+    divergence,
     draw,
     logits,
+    same_twice,
     slope,
     unit,
     weights_of,
 )
-from llmsafety_lab.checks.robust_training.trades import divergence
 
 
 @exercise(
@@ -75,6 +79,26 @@ from llmsafety_lab.checks.robust_training.trades import divergence
             "steepest(masked(gradient, mask), 2)",
             "masked(steepest(gradient, 2), mask)",
             "before you divide",
+        ),
+        Mutant("one iteration more", "range(iterations)", "range(iterations + 1)", "one iteration more"),
+        Mutant("two iterations by default", "iterations: int = 1", "iterations: int = 2", "by default"),
+        Mutant("another xi by default", "xi: float = 1e-2", "xi: float = 1.0", "by default"),
+        Mutant("always a random start", " if start is None else start", "", "from call to call"),
+        Mutant("signs", "steepest(masked(gradient, mask), 2)", "masked(gradient, mask).sign()", "These are the signs"),
+        Mutant(
+            "the batch's length",
+            "d = steepest(masked(gradient, mask), 2)",
+            "d = masked(gradient, mask) / masked(gradient, mask).norm()",
+            "whole batch",
+        ),
+        Mutant(
+            "squared distance",
+            "divergence(fixed, logits_of(model, x + xi * d)).sum()",
+            "(fixed - logits_of(model, x + xi * d)).square().sum()",
+            "squared distance",
+        ),
+        Mutant(
+            "start overwritten", "    return d.detach()", "    return start.copy_(d.detach())", "changed an argument"
         ),
     ),
 )
@@ -149,11 +173,44 @@ def _check_direction(answer: Answer, asked: tuple[Any, ...]) -> None:
     if iterations > 1:
         once = "This is the result of one iteration: each begins with the direction that the one before found."
         mistakes[once] = turned(1)
+
+    def another(value: Callable[[Tensor, Tensor], Tensor], norm: float = 2) -> Tensor:
+        """Return where the iterations lead with another distance of clean and moved logits, or by another norm."""
+        d = start
+        for _ in range(iterations):
+            at = d.clone().requires_grad_()
+            d = unit(slope(value(logits(model, x), logits(model, x + xi * at)), at, real), norm)
+        return d
+
+    batch = start
+    for _ in range(iterations):
+        batch = _once(model, x, real, xi, batch)
+        batch = batch / batch.norm()
+    mistakes |= {
+        "You divided by the length of the whole batch: each example has its own.": batch,
+        "These are the signs: divide by the length, steepest(gradient, 2).": (
+            another(lambda p, q: divergence(p, q).sum(), math.inf)
+        ),
+        "This climbs on the squared distance of the logits: take the divergence.": another(
+            lambda p, q: (p - q).square().sum()
+        ),
+        "This climbs on the loss of the model's own answer: take the divergence of the two predictions.": another(
+            lambda p, q: cross_entropy(q, p.argmax(-1), reduction="sum")
+        ),
+        "This is one iteration more than `iterations` says.": turned(iterations + 1),
+        "This is one iteration less than `iterations` says.": turned(iterations - 1),
+        "`divergence` takes logits: softmax is taken twice.": another(lambda p, q: divergence(p.softmax(-1), q).sum()),
+    }
     called = answer.trace(*asked)
     got = expect_tensor(called.value, x.shape, "The direction")
-    hint = "At the clean point the divergence has its minimum, and its gradient is 0: ask at x + xi d."
+    same_twice(got, expect_tensor(answer(*asked), x.shape, "The direction"), "The direction")
+    zero = "At the clean point the divergence has its minimum, and its gradient is 0: ask at x + xi d."
+    hint = "From the gradient of the divergence between p(x) and p(x + xi d), both in evaluation mode, to the next d."
     flat = not bool(got.nan_to_num().any())
     mode = "in train mode" if model.training else "in evaluation mode"
     what = f"The direction after {iterations} iteration{'s' * (iterations > 1)}, of a model {mode},"
-    expect_close(got, exact, what, tolerance=1e-5, mistakes={} if flat else mistakes, hint=hint if flat else "")
+    expect_close(got, exact, what, tolerance=1e-5, mistakes={} if flat else mistakes, hint=zero if flat else hint)
     clean_hands(called)
+    got, hint = answer(model, x, start=start), "`iterations` is 1 by default, `xi` 1e-2."
+    exact = turned(1, where=every, by=1e-2)
+    expect_close(got, exact, "The direction without mask, iterations and xi", tolerance=1e-3, hint=hint)

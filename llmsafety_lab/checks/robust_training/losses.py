@@ -3,75 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from llmsafety_lab.checking.answer import Answer, Called
+from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_gradient, expect_tensor, expect_unchanged
-from llmsafety_lab.checking.handles import VectorClassifier
-
-Case = tuple[VectorClassifier, Tensor, Tensor, Tensor]
-KEPT = torch.tensor([2.0, 2.0, 2.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-
-
-def draw(dice: Dice, training: bool) -> Case:
-    """Draw a small classifier, embeddings, labels, and a mask."""
-    batch, tokens, width, classes = dice.integer(4, 5), dice.integer(4, 5), dice.integer(4, 5), dice.integer(3, 4)
-    weights = {"first.weight": dice.normal(6, width), "second.weight": 3 * dice.normal(classes, 6)}
-    model = VectorClassifier(weights=weights, training=training, width=width, classes=classes)
-    mask = torch.arange(tokens) < dice.integers(2, tokens - 1, batch, 1)
-    return model, dice.normal(batch, tokens, width), dice.integers(0, classes - 1, batch), mask
-
-
-def weights_of(model: VectorClassifier) -> list[Tensor]:
-    return list((model.weights or {}).values())
-
-
-def logits(model: VectorClassifier, x: Tensor, training: bool = False) -> Tensor:
-    first, second = weights_of(model)
-    hidden = torch.tanh(x @ first.T)
-    return (hidden * KEPT if training else hidden).mean(1) @ second.T
-
-
-def flat(tensors: list[Tensor]) -> Tensor:
-    return torch.cat([one.flatten() for one in tensors])
-
-
-def by_weights(model: VectorClassifier, loss: Callable[[VectorClassifier], Tensor]) -> list[Tensor]:
-    """Return the gradients of a loss by the weights."""
-    weights = {name: weight.clone().requires_grad_() for name, weight in (model.weights or {}).items()}
-    return list(torch.autograd.grad(loss(replace(model, weights=weights)), list(weights.values())))
-
-
-def slope(value: Tensor, at: Tensor, mask: Tensor) -> Tensor:
-    return torch.autograd.grad(value, at)[0] * mask[..., None]
-
-
-def unit(gradient: Tensor, norm: float) -> Tensor:
-    if norm == math.inf:
-        return gradient.sign()
-    length = gradient.flatten(1).norm(dim=1)[:, None, None]
-    return gradient / length.masked_fill(length == 0, 1)
-
-
-def into(delta: Tensor, eps: float, norm: float) -> Tensor:
-    if norm == math.inf:
-        return delta.clamp(-eps, eps)
-    length = delta.flatten(1).norm(dim=1)[:, None, None]
-    return delta * (eps / length.masked_fill(length == 0, 1)).clamp(max=1)
-
-
-def begin(dice: Dice, x: Tensor, mask: Tensor, eps: float) -> Tensor:
-    """Draw a start that is inside of the budget under both norms."""
-    delta = (2 * dice.uniform(*x.shape) - 1) * mask[..., None]
-    return 0.5 * eps * delta / delta.flatten(1).norm(dim=1)[:, None, None]
+from llmsafety_lab.checking.expect import expect_close
+from llmsafety_lab.checks.robust_training.cases import (
+    Case,
+    begin,
+    by_weights,
+    clean_hands,
+    draw,
+    into,
+    logits,
+    reach,
+    same_twice,
+    scalar,
+    slope,
+    unit,
+)
 
 
 def _worst(case: Case, eps: float, norm: float, steps: int, step: float, start: Tensor, slip: str = "") -> Tensor:
@@ -81,11 +36,19 @@ def _worst(case: Case, eps: float, norm: float, steps: int, step: float, start: 
     delta = start
     for _ in range(steps):
         at = delta.clone().requires_grad_()
-        value = cross_entropy(logits(model, x + at, slip == "train"), labels, reduction="sum")
-        move = step * unit(slope(value, at, mask), math.inf if slip == "sign" else norm)
+        z = logits(model, x + at, slip == "train")
+        z, y = z.softmax(-1) if slip == "softmax" else z, logits(model, x).argmax(-1) if slip == "guess" else labels
+        value = cross_entropy(z, y, reduction="sum", label_smoothing=0.1 * (slip == "smooth"))
+        kind = math.inf if slip in ("sign", "cube") else 2 if slip == "length" else norm
+        if slip == "unmasked":
+            move = step * unit(slope(value, at, torch.ones_like(mask)), kind) * mask[..., None]
+        else:
+            move = step * unit(slope(value, at, mask), kind)
         move = -move if slip == "down" else move
         delta = move if slip == "reset" else delta + move
-        delta = delta if slip in ("outside", "late") else into(delta, eps, norm)
+        delta = (
+            delta if slip in ("outside", "late") else into(delta, eps, {"length": 2, "cube": math.inf}.get(slip, norm))
+        )
     return into(delta, eps, norm) if slip == "late" else delta
 
 
@@ -97,39 +60,17 @@ _SLIPS = {
     "late": "You project once, at the end. Each gradient is to be taken inside of the budget: project after each step.",
     "sign": "This steps along the sign of the gradient. Under the norm 2 the steepest direction is the gradient "
     "divided by its length: use steepest(gradient, norm).",
+    "cube": "This is the climb under infinity. Under the norm 2 the steepest direction is the gradient divided by its "
+    "length, and the budget is a ball: give `norm` to steepest and to project.",
+    "length": "This is the climb under the 2-norm. Under infinity the steepest direction is the gradient's sign: "
+    "use steepest(gradient, norm).",
+    "unmasked": "Mask the gradient before you divide by its length: padding must not count in it.",
+    "softmax": "The climb is on the loss of probabilities: cross_entropy takes logits, without a softmax.",
+    "smooth": "The climb is on a loss with label smoothing: use the plain cross-entropy.",
+    "guess": "The climb is on the model's own answer: climb on the loss of the right label.",
     "reset": "Each step forgets the ones before: add it to delta, then project the sum.",
     "padding": "Where the mask is False nothing may be changed, but padding is perturbed.",
 }
-
-
-def reach(called: Called, exact: list[Tensor], when: str, mistakes: dict[str, list[Tensor]] | None = None) -> None:
-    """Fail unless the loss reaches the weights with the right gradient."""
-    hint = "Is there a detach() or a no_grad()? Only the perturbation is cut off."
-    expect(called.traced, "No gradient flows through the loss, so `backward()` reaches no weight.", hint=hint)
-    wrong = {words: flat(value) for words, value in (mistakes or {}).items()}
-    got = list(called.gradients[0].values())
-    for gradient, name in zip(got, called.gradients[0], strict=True):
-        expect(gradient is not None, f"No gradient reaches {name}, so training would not change it.", hint=hint)
-    what = f"the weights, laid in one row, of the loss {when}"
-    expect_gradient(flat(got), flat(exact), what, tolerance=1e-5, mistakes=wrong, hint=hint)
-
-
-def clean_hands(called: Called) -> None:
-    """Fail unless model and embeddings are as they were, and no gradient was left in the weights."""
-    hint = (
-        "`backward()` fills the `.grad` of every weight, and the training adds its own to it. Ask for the gradient by "
-        "the perturbation alone: torch.autograd.grad(value, delta)."
-    )
-    expect(0 not in called.left, "Your search for the perturbation left gradients in the weights.", hint=hint)
-    hint = "Do it inside of `with evaluating(model)`, which puts the mode back."
-    expect(0 not in called.modes, "You left the model in another mode than it came in.", hint=hint)
-    expect(0 not in called.flags, "You left `requires_grad` of the weights otherwise than it was.")
-    expect_unchanged(called, 0, message="You changed the weights: a loss leaves them to the optimiser.")
-    expect_unchanged(called, 1, message="You changed the embeddings in place: make a new tensor.")
-
-
-def scalar(reply: Any, what: str) -> Tensor:
-    return expect_tensor(reply, (), what, hint="Return the loss: the mean over the batch, one number in a tensor.")
 
 
 @exercise(
@@ -206,6 +147,65 @@ def scalar(reply: Any, what: str) -> Tensor:
         ),
         Mutant("sign under 2", "steepest(masked(gradient, mask), norm)", "masked(gradient, mask).sign()", "divided by"),
         Mutant("left in evaluation mode", "    with evaluating(model):", "    model.eval()\n    if True:", "mode"),
+        Mutant("one step more", "for _ in range(steps):", "for _ in range(steps + 1):", "one more"),
+        Mutant("one step less", "for _ in range(steps):", "for _ in range(steps - 1):", "one is missing"),
+        Mutant("three steps", "for _ in range(steps):", "for _ in range(3):", "takes three"),
+        Mutant("four steps by default", "steps: int = 3", "steps: int = 4", "3 by default"),
+        Mutant("step ignored", "2.5 * eps / steps if step is None else step", "2.5 * eps / steps", "`step` is given"),
+        Mutant("always a random start", " if start is None else start", "", "from call to call"),
+        Mutant(
+            "label smoothing",
+            "return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "return cross_entropy(logits_of(model, embeddings + delta), labels, label_smoothing=0.1)",
+            "label smoothing",
+        ),
+        Mutant(
+            "softmax twice",
+            "return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "return cross_entropy(logits_of(model, embeddings + delta).softmax(-1), labels)",
+            "twice",
+        ),
+        Mutant(
+            "gradient doubled",
+            "    return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "    loss = cross_entropy(logits_of(model, embeddings + delta), labels)\n"
+            "    return 2 * loss - loss.detach()",
+            "is twice what",
+        ),
+        Mutant(
+            "graph through the climb",
+            "(gradient,) = torch.autograd.grad(objective(delta).sum(), delta)\n"
+            "        delta = project(delta + size * steepest(masked(gradient, mask), norm), eps, norm)\n"
+            "    return delta.detach()",
+            "(gradient,) = torch.autograd.grad(objective(delta).sum(), delta, create_graph=True)\n"
+            "        delta = project(delta + size * steepest(masked(gradient, mask), norm), eps, norm)\n"
+            "    return delta",
+            "that has to be",
+        ),
+        Mutant(
+            "start overwritten",
+            "    return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "    start.copy_(delta)\n    return cross_entropy(logits_of(model, embeddings + delta), labels)",
+            "changed an argument",
+        ),
+        Mutant(
+            "start marked",
+            "    with evaluating(model):",
+            "    start.requires_grad_()\n    with evaluating(model):",
+            "asking for gradients",
+        ),
+        Mutant(
+            "masked too late",
+            "steepest(masked(gradient, mask), norm)",
+            "masked(steepest(gradient, norm), mask)",
+            "before you divide",
+        ),
+        Mutant(
+            "another norm",
+            "start,\n            eps,\n            norm,",
+            "start,\n            eps,\n            2,",
+            "sign: use",
+        ),
     ),
 )
 def check_loss(answer: Answer, dice: Dice) -> None:
@@ -213,7 +213,7 @@ def check_loss(answer: Answer, dice: Dice) -> None:
         for training in (False, True):
             case = model, x, labels, mask = draw(dice, training)
             eps = (0.3 if norm == math.inf else 1.2) * (1 + float(dice.uniform(1)))
-            start, steps = begin(dice, x, mask, eps), dice.integer(3, 4)
+            start, steps = begin(dice, x, mask, eps), dice.integer(4, 5)
             asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.7 * eps, "start": start}
 
             def at(delta: Tensor, mode: bool = training, model: Any = model, x: Any = x, y: Any = labels) -> Tensor:
@@ -237,20 +237,50 @@ def check_loss(answer: Answer, dice: Dice) -> None:
                 "This is the loss in evaluation mode: after the attack, training goes on in the mode that it was in.": (
                     at(worst, False)
                 ),
+                "This is the loss in train mode: after the attack, training goes on in the mode that it was in.": (
+                    at(worst, True)
+                ),
+                "`steps` says how many steps to take: one is missing.": at(_worst(*climb[:3], steps - 1, *climb[4:])),
+                "`steps` says how many steps to take: yours takes one more.": (
+                    at(_worst(*climb[:3], steps + 1, *climb[4:]))
+                ),
+                "`steps` says how many steps to take: yours takes three.": at(_worst(*climb[:3], 3, *climb[4:])),
+                "`step` is given here: use it as the size of a step.": (
+                    at(_worst(case, eps, norm, steps, 2.5 * eps / steps, start))
+                ),
+                "This is one step of size eps, FGSM: climb in `steps` steps.": (
+                    at(_worst(case, eps, norm, 1, eps, 0 * start))
+                ),
+                "This is a loss with label smoothing: return the plain cross-entropy.": (
+                    cross_entropy(logits(model, x + worst, training), labels, label_smoothing=0.1)
+                ),
+                "Softmax was taken twice: cross_entropy takes logits.": (
+                    cross_entropy(logits(model, x + worst, training).softmax(-1), labels)
+                ),
+                "This is the largest loss of the batch: return the mean.": (
+                    cross_entropy(logits(model, x + worst, training), labels, reduction="none").max()
+                ),
             } | {words: at(_worst(*climb, slip=slip)) for slip, words in _SLIPS.items()}
             if not training:
                 mistakes.pop(_SLIPS["train"])
-            if norm == math.inf:
-                mistakes.pop(_SLIPS["sign"])
+            for slip in ("sign", "cube") if norm == math.inf else ("length",):
+                mistakes.pop(_SLIPS[slip])
             mode = "in train mode" if training else "in evaluation mode"
             called = answer.trace(model, x, labels, mask, by=[0], **asked)
             got = scalar(called.value, f"The loss {when}")
-            expect_close(got, at(worst), f"The loss {when}, of a model {mode},", tolerance=1e-5, mistakes=mistakes)
+            same_twice(got, scalar(answer(model, x, labels, mask, **asked), f"The loss {when}"), f"The loss {when}")
+            hint = (
+                "The mean cross-entropy at embeddings + delta, where `steps` steps from `start`, each projected, end."
+            )
+            what = f"The loss {when}, of a model {mode},"
+            expect_close(got, at(worst), what, tolerance=1e-5, mistakes=mistakes, hint=hint)
             there = by_weights(model, lambda it, end=worst, mode=training: at(end, mode, it))  # type: ignore[misc]
             reach(called, there, when)
             clean_hands(called)
-            got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when}, without mask and step,")
             free = (model, x, labels, torch.ones_like(mask))
-            hint = "Where no `step` is given, its size is 2.5 * eps / steps."
-            exact = at(_worst(free, eps, norm, steps, 2.5 * eps / steps, start))
-            expect_close(got, exact, f"The loss {when}, without mask and step,", tolerance=1e-5, hint=hint)
+            few: dict[str, Any] = {"eps": eps, "start": start} | ({} if norm == math.inf else {"norm": 2})
+            for given, number, what in (({"steps": steps}, steps, "mask and step"), ({}, 3, "mask, step and steps")):
+                got = scalar(answer(model, x, labels, **few, **given), f"The loss {when}, without {what},")
+                hint = "Where no `step` is given, its size is 2.5 * eps / steps; `steps` is 3 by default."
+                exact = at(_worst(free, eps, norm, number, 2.5 * eps / number, start))
+                expect_close(got, exact, f"The loss {when}, without {what},", tolerance=1e-5, hint=hint)

@@ -12,7 +12,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect_close, expect_list, expect_number
+from llmsafety_lab.checking.expect import expect_close, expect_list, expect_number, expect_unchanged
 
 _Z = 1.959964
 
@@ -62,6 +62,27 @@ def _three(reply: Any) -> Tensor:
             "for predicted in (attacked[0], attacked[1], attacked[2]):",
             "IndexError",
         ),
+        Mutant("first two attacks", "for predicted in attacked:", "for predicted in attacked[:2]:", "first two"),
+        Mutant(
+            "clean answers changed",
+            "    held = clean == labels",
+            "    held = clean == labels\n    clean[~held] = -1",
+            "in place",
+        ),
+        Mutant("list emptied", "    return wilson", "    attacked.clear()\n    return wilson", "in place"),
+        Mutant(
+            "percents",
+            "return wilson(int(held.sum()), len(labels))",
+            "return tuple(100 * x for x in wilson(int(held.sum()), len(labels)))",
+            "percents",
+        ),
+        Mutant(
+            "the strongest attack",
+            "    return wilson(int(held.sum()), len(labels))",
+            "    held = min((predicted == labels for predicted in attacked), key=sum)\n"
+            "    return wilson(int(held.sum()), len(labels))",
+            "strongest attack alone",
+        ),
     ),
 )
 def check_report(answer: Answer, dice: Dice) -> None:
@@ -76,11 +97,19 @@ def check_report(answer: Answer, dice: Dice) -> None:
         shares = _shares(labels, clean, attacked)
         if stood and not any(abs(value * of - stood) < 2 for value in shares.values()) and _apart(shares, of):
             break
-    got = _three(answer(labels, clean, attacked))
+    called = answer.trace(labels, clean, attacked)
+    got = _three(called.value)
+    shares |= _more_shares(labels, clean, attacked)
     hints = [words for words, value in shares.items() if abs(float(got[0]) - value) < 1 / of]
     exact = torch.tensor(_wilson(stood, of), dtype=torch.float64)
-    hint = hints[0] if hints else "" if abs(got[0] - exact[0]) > 1e-5 else "wilson(count, of), with all texts in `of`."
-    expect_close(got, exact, "The share and its interval", tolerance=1e-5, hint=hint)
+    hint = "The share of all texts that are right as they are and under every attack: wilson(count, of)."
+    hint = hints[0] if hints else hint
+    mistakes = {
+        "The share comes first, then the lower end, then the upper one.": exact[[1, 0, 2]],
+        "These are percents: return shares from 0 to 1.": 100 * exact,
+    }
+    expect_close(got, exact, "The share and its interval", tolerance=1e-5, mistakes=mistakes, hint=hint)
+    expect_unchanged(called)
     for some, held in ((attacked[:1], right & holds[0]), ([], right)):
         got = _three(answer(labels, clean, some))
         exact = torch.tensor(_wilson(int(held.sum()), of), dtype=torch.float64)
@@ -122,6 +151,25 @@ def _shares(labels: Tensor, clean: Tensor, attacked: list[Tensor]) -> dict[str, 
         ),
     }
     return found
+
+
+def _more_shares(labels: Tensor, clean: Tensor, attacked: list[Tensor]) -> dict[str, float]:
+    """Return the shares of mistakes that may be taken for others."""
+    holds = torch.stack([clean, *attacked]) == labels
+    each = holds.double().mean(1)
+    return {
+        "Only the first two attacks were counted.": float(holds[:3].all(0).double().mean()),
+        "The first attack was left out.": float(holds[[0, *range(2, len(holds))]].all(0).double().mean()),
+        "This is the accuracy under the strongest attack alone: another attack fells other texts.": float(
+            each[1:].min()
+        ),
+        "You multiplied the accuracies, as if the attacks fell on texts by chance: count the texts.": float(
+            each.prod()
+        ),
+        "The denominator is the number of texts, not of texts times attacks.": (
+            float(holds.all(0).double().mean()) / len(attacked)
+        ),
+    }
 
 
 def _apart(shares: dict[str, float], of: int) -> bool:

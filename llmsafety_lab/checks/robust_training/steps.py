@@ -1,32 +1,29 @@
-"""Exercises 2 and 3: a step of training, and steps that serve twice."""
+"""Exercise 2: a step of training."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import Any
-
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_pair, expect_tensor, expect_unchanged
+from llmsafety_lab.checking.expect import expect, expect_close, expect_unchanged
 from llmsafety_lab.checking.handles import VectorClassifier
-from llmsafety_lab.checks.robust_training.losses import begin, by_weights, draw, flat, into, logits, slope, weights_of
+from llmsafety_lab.checks.robust_training.cases import (
+    by_weights,
+    draw,
+    flat,
+    in_one_row,
+    logits,
+    slope,
+    weights_of,
+)
 
 
 def _there(model: VectorClassifier, x: Tensor, labels: Tensor) -> list[Tensor]:
     """Return the gradients of the mean loss by the weights."""
     return by_weights(model, lambda it: cross_entropy(logits(it, x), labels))
-
-
-def _both(reply: Any, like: list[Tensor], what: str) -> Tensor:
-    """Return two tensors that a student sent as one vector, so that mistakes can be told apart."""
-    pair = expect_pair(reply, what, expected="a tensor for each of weights_of(model)")
-    return flat([expect_tensor(got, one.shape, what) for got, one in zip(pair, like, strict=True)])
 
 
 @exercise(
@@ -83,6 +80,27 @@ def _both(reply: Any, like: list[Tensor], what: str) -> Tensor:
             "for weight in weights_of(model)[1:]:\n            weight -=",
             "every weight",
         ),
+        Mutant(
+            "embeddings changed",
+            "    cross_entropy(logits_of(model, embeddings + delta), labels).backward()",
+            "    embeddings += delta\n    cross_entropy(logits_of(model, embeddings), labels).backward()",
+            "the weights alone",
+        ),
+        Mutant("the gradient's sign", "weight -= lr * weight.grad", "weight -= lr * weight.grad.sign()", "sign"),
+        Mutant("the other side", "embeddings + delta", "embeddings - delta", "added to the embeddings"),
+        Mutant(
+            "half clean",
+            "    cross_entropy(logits_of(model, embeddings + delta), labels).backward()",
+            "    both = [cross_entropy(logits_of(model, x), labels) for x in (embeddings, embeddings + delta)]\n"
+            "    (sum(both) / 2).backward()",
+            "on both texts",
+        ),
+        Mutant(
+            "clipped",
+            "    with torch.no_grad():",
+            "    nn.utils.clip_grad_norm_(model.parameters(), 0.01)\n    with torch.no_grad():",
+            "plain gradient descent",
+        ),
     ),
 )
 def check_step(answer: Answer, dice: Dice) -> None:
@@ -107,122 +125,27 @@ def check_step(answer: Answer, dice: Dice) -> None:
         "The weights did not change.": after(),
         "The weights moved by the attack's gradients alone.": after((1, attack)),
         "The step has another length: the learning rate is `lr`.": after((0.1 / lr, there)),
+        "The step has another length, it is 0.01: the learning rate is `lr`.": after((0.01 / lr, there)),
+        "This steps by the gradient's sign, as Adam's first step does: take the gradient itself.": (
+            after((1, [gradient.sign() for gradient in there]))
+        ),
+        "This divides by the batch's size once more: cross_entropy has taken the mean.": after((1 / len(x), there)),
+        "This is a step on both texts, clean and perturbed: take the perturbed one alone.": after(
+            (1, there), (1, clean)
+        ),
+        "This is a step on both texts, half each: take the perturbed one alone.": after((0.5, there), (0.5, clean)),
+        "The perturbation has to be added to the embeddings.": after((1, _there(model, x - delta, labels))),
+        "The perturbation is added twice.": after((1, _there(model, x + 2 * delta, labels))),
         "These are two steps: take one.": after((2, there)),
         "This is a step on the sum over the batch: take the mean over the batch.": after((len(x), there)),
         "Only the last layer has moved: every weight takes the step.": after((1, [0 * there[0], there[1]])),
         "Only the first layer has moved: every weight takes the step.": after((1, [there[0], 0 * there[1]])),
     }
     called = answer.trace(model, x, labels, mask, eps, lr)
-    got = _both(called.value, weights, "The weights after the step")
-    expect_close(got, after((1, there)), "The weights after the step, laid in one row,", mistakes=mistakes)
+    got = in_one_row(called.value, weights, "The weights after the step")
+    hint = "This is plain gradient descent on the mean cross-entropy at embeddings + delta: weight -= lr * weight.grad."
+    what = "The weights after the step, laid in one row,"
+    expect_close(got, after((1, there)), what, mistakes=mistakes, hint=hint)
+    expect_unchanged(called, *range(1, 6), message="You changed an argument: a step changes the weights alone.")
     hint = "Under torch.no_grad(): weight -= ..., and not weight = weight - ..., which makes a new tensor."
     expect(0 in called.changed, "The model's weights are as they were: change them in place.", hint=hint)
-
-
-@exercise(
-    "robust_training.freelb",
-    "Steps that serve twice",
-    points=3,
-    difficulty=4,
-    importance=4,
-    minutes=14,
-    answer="freelb_gradients",
-    mutants=(
-        Mutant("sum for mean", "labels) / steps", "labels)", "sum over the steps"),
-        Mutant(
-            "last step only",
-            "        delta = delta.detach().requires_grad_()",
-            "        clear(model)\n        delta = delta.detach().requires_grad_()",
-            "last step alone",
-        ),
-        Mutant(
-            "no projection",
-            "project(delta + step * steepest(masked(delta.grad, mask), math.inf), eps, math.inf)",
-            "delta + step * steepest(masked(delta.grad, mask), math.inf)",
-            "leaves the budget",
-        ),
-        Mutant("delta never moves", "delta = project(delta", "project(delta", "never moves"),
-        Mutant("descent", "delta + step *", "delta - step *", "downhill"),
-        Mutant("nothing cleared", "    clear(model)\n", "", "what stood in"),
-        Mutant(
-            "sum over the batch",
-            "cross_entropy(logits_of(model, embeddings + delta), labels)",
-            'cross_entropy(logits_of(model, embeddings + delta), labels, reduction="sum")',
-            "sum over the batch",
-        ),
-        Mutant(
-            "two passes backward a step",
-            "        (cross_entropy(logits_of(model, embeddings + delta), labels) / steps).backward()\n",
-            "        value = cross_entropy(logits_of(model, embeddings + delta), labels) / steps\n"
-            "        (slope,) = torch.autograd.grad(value, delta, retain_graph=True)\n"
-            "        value.backward()\n        delta.grad = slope\n",
-            "passes backward",
-        ),
-        Mutant(
-            "stepped twice",
-            "        (cross_entropy(logits_of(model, embeddings + delta), labels) / steps).backward()\n",
-            "        again = cross_entropy(logits_of(model, embeddings + delta), labels)\n"
-            "        (slope,) = torch.autograd.grad(again, delta)\n"
-            "        (cross_entropy(logits_of(model, embeddings + delta), labels) / steps).backward()\n"
-            "        delta.grad = slope\n",
-            "passes forward",
-        ),
-        Mutant("padding perturbed", "masked(delta.grad, mask)", "delta.grad", "padding"),
-        Mutant(
-            "detached",
-            "logits_of(model, embeddings + delta)",
-            "logits_of(model, embeddings + delta).detach().requires_grad_()",
-            "stopped with",
-        ),
-    ),
-)
-def check_freelb(answer: Answer, dice: Dice) -> None:
-    for _ in range(50):
-        model, x, labels, mask = draw(dice, False)
-        eps = 0.3 * (1 + float(dice.uniform(1)))
-        start, steps = begin(dice, x, mask, eps), dice.integer(3, 4)
-        found: dict[str, list[Tensor]] = {}
-        for slip in ("", "outside", "padding", "still", "down"):
-            delta, found[slip] = start, []
-            for _ in range(steps + 1):
-                found[slip].append(flat(_there(model, x + delta, labels)))
-                at = delta.clone().requires_grad_()
-                where = torch.ones_like(mask) if slip == "padding" else mask
-                move = 0.6 * eps * slope(cross_entropy(logits(model, x + at), labels), at, where).sign()
-                delta = delta if slip == "still" else delta - move if slip == "down" else delta + move
-                delta = delta if slip == "outside" else into(delta, eps, math.inf)
-        apart = [not torch.allclose(sum(found[slip][:-1]), sum(found[""][:-1]), atol=1e-3) for slip in list(found)[1:]]  # type: ignore[arg-type]
-        if all(apart) and steps != len(x):
-            break
-    mean = {slip: torch.stack(each[:-1]).mean(0) for slip, each in found.items()}
-    weights = weights_of(model)
-    left = [dice.normal(*weight.shape) for weight in weights]
-    mistakes = {
-        "To the gradients was added what stood in `.grad` before: clear it first.": mean[""] + flat(left),
-        "This is the sum over the batch of the cross-entropies: take their mean.": len(x) * mean[""],
-        "This is the sum over the steps: divide each share by their number, or a learning rate no longer means the "
-        "same.": steps * mean[""],
-        "These are the gradients of the last step alone, as PGD training would take them but a step short. FreeLB adds "
-        "up those of all steps.": found[""][-2] / steps,
-        "These are the gradients of the last step alone. FreeLB takes the mean of all steps.": found[""][-2],
-        "These are the gradients at the end of the climb alone: that is PGD training.": found[""][-1],
-        "The first point is missing: the mean begins at the start, before any step.": torch.stack(found[""][1:]).mean(
-            0
-        ),
-        "The perturbation leaves the budget: project after each step.": mean["outside"],
-        "Where the mask is False nothing may be changed, but padding is perturbed: mask the gradient.": mean["padding"],
-        "The perturbation never moves: all gradients are taken at the start.": mean["still"],
-        "The perturbation moves downhill.": mean["down"],
-    }
-    stale = replace(model, gradients=dict(zip(model.weights or {}, left, strict=True)))
-    called = answer.trace(stale, x, labels, mask, eps, steps, 0.6 * eps, start)
-    got = _both(called.value, weights, "The gradients")
-    expect_close(got, mean[""], "The gradients, laid in one row,", mistakes=mistakes)
-    hint = (
-        "The gradients by the weights and by delta come out of one pass: a single backward() fills the `.grad` of "
-        "both. That is what FreeLB is for."
-    )
-    for passes, way in ((called.forwards, "forward"), (called.backwards, "backward")):
-        message = f"The gradients are right, but your {steps} steps take {passes} passes {way}."
-        expect(passes == steps, message, expected=steps, got=passes, hint=hint)
-    expect_unchanged(called, 0, 1, message="You changed the weights or the embeddings: only gradients are asked for.")

@@ -14,24 +14,21 @@ from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect_close
 from llmsafety_lab.checking.handles import VectorClassifier
-from llmsafety_lab.checks.robust_training.losses import (
+from llmsafety_lab.checks.robust_training.cases import (
     Case,
     begin,
     by_weights,
     clean_hands,
+    divergence,
     draw,
     into,
     logits,
     reach,
+    same_twice,
     scalar,
     slope,
     unit,
 )
-
-
-def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """Return KL(p || q) for each example, of the distributions of two tables of logits."""
-    return (p.softmax(-1) * (p.log_softmax(-1) - q.log_softmax(-1))).sum(-1)
 
 
 @exercise(
@@ -109,6 +106,36 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
             "    clean = logits_of(model, embeddings)",
             "left gradients in the weights",
         ),
+        Mutant("one step more", "eps, norm, steps, mask", "eps, norm, steps + 1, mask", "one more"),
+        Mutant("step ignored", "mask, step)", "mask, None)", "`step` is given"),
+        Mutant("beta ignored", "+ beta * ", "+ 6.0 * ", "always 6"),
+        Mutant("another beta by default", "beta: float = 6.0", "beta: float = 1.0", "`beta` 6"),
+        Mutant("padding perturbed", "norm, steps, mask, step", "norm, steps, None, step", "padding"),
+        Mutant("always a random start", " if start is None else start", "", "from call to call"),
+        Mutant(
+            "both divergences",
+            "divergence(clean, logits_of(model, embeddings + delta)).mean()",
+            "(divergence(clean, z := logits_of(model, embeddings + delta)) + divergence(z, clean)).mean() / 2",
+            "the first alone",
+        ),
+        Mutant(
+            "cross-entropy for divergence",
+            "beta * divergence(clean, logits_of(model, embeddings + delta)).mean()",
+            "beta * cross_entropy(logits_of(model, embeddings + delta), clean.softmax(-1))",
+            "entropy of the clean",
+        ),
+        Mutant(
+            "clean prediction of evaluation mode",
+            "    clean = logits_of(model, embeddings)",
+            "    with evaluating(model):\n        clean = logits_of(model, embeddings)",
+            "compute it anew",
+        ),
+        Mutant(
+            "start overwritten",
+            "    clean = logits_of(model, embeddings)",
+            "    start.copy_(delta)\n    clean = logits_of(model, embeddings)",
+            "changed an argument",
+        ),
     ),
 )
 def check_trades(answer: Answer, dice: Dice) -> None:
@@ -121,12 +148,16 @@ def check_trades(answer: Answer, dice: Dice) -> None:
 def _climb(case: Case, eps: float, norm: float, steps: int, step: float, start: Tensor, on: str) -> Tensor:
     """Return where the climb on the divergence ends, or that of a slip."""
     model, x, labels, mask = case
-    fixed, delta = logits(model, x, on == "train"), start
+    fixed, delta = logits(model, x, on in ("train", "held")), start
+    steps = {"three": 3, "more": steps + 1, "less": steps - 1}.get(on, steps)
+    step = 2.5 * eps / steps if on == "stride" else step
+    mask = torch.ones_like(mask) if on == "padding" else mask
     for _ in range(steps):
         at = delta.clone().requires_grad_()
         z = logits(model, x + at, on == "train")
         value = cross_entropy(z, labels, reduction="none") if on == "label" else divergence(fixed, z)
         value = divergence(z, fixed) if on == "reversed" else value
+        value = (z - fixed).square().sum(-1) if on == "square" else value
         delta = into(delta + step * unit(slope(value.sum(), at, mask), norm), eps, norm)
     return delta
 
@@ -155,8 +186,18 @@ def _reach(called: Called, case: Case, delta: Tensor, beta: float, training: boo
     reach(called, gradients(), when, mistakes)
 
 
+_CLIMBS = {
+    "more": "`steps` says how many steps to take: yours takes one more.",
+    "less": "`steps` says how many steps to take: one is missing.",
+    "three": "`steps` says how many steps to take: yours takes three.",
+    "stride": "`step` is given here: use it as the size of a step.",
+    "padding": "Where the mask is False nothing may be changed, but padding is perturbed.",
+    "square": "The climb is on the squared distance of the logits: climb on the divergence.",
+}
+
+
 def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when: str) -> None:
-    slips = ["label", "reversed"] + ["train"] * training
+    slips = ["label", "reversed", *_CLIMBS] + ["train", "held"] * training
     for _ in range(300):
         case = model, x, labels, mask = draw(dice, training)
         eps = (0.3 if norm == math.inf else 1.2) * (1 + float(dice.uniform(1)))
@@ -188,10 +229,28 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
         "This rewards predictions that differ: the divergence is to be lowered.": ce - beta * term,
         "beta is missing.": ce + term,
         "The cross-entropy on the clean texts is missing.": beta * term,
+        "This is half of each divergence, KL(p || q) and KL(q || p): TRADES takes the first alone.": (
+            ce + beta * (term + divergence(ends["divergence"], fixed).mean()) / 2
+        ),
+        "The divergence is turned round, in the climb and in the loss: the clean prediction comes first.": (
+            ce + beta * divergence(ends["reversed"], fixed).mean()
+        ),
+        "The cross-entropy on the perturbed texts is in it, too: TRADES takes it on the clean ones.": (
+            ce + cross_entropy(ends["divergence"], labels) + beta * term
+        ),
+        "beta is always 6 here: use the one that is given.": ce + 6 * term,
+        "The divergence is divided by beta: multiply.": ce + term / beta,
+        "The entropy of the clean prediction is in it: a divergence is the cross-entropy minus that.": (
+            ce - beta * (fixed.softmax(-1) * ends["divergence"].log_softmax(-1)).sum(-1).mean()
+        ),
+        "The cross-entropy has label smoothing: take the plain one.": (
+            cross_entropy(fixed, labels, label_smoothing=0.1) + beta * term
+        ),
         "The cross-entropy is on the perturbed texts: TRADES takes it on the clean ones.": (
             cross_entropy(ends["divergence"], labels) + beta * term
         ),
     }
+    mistakes |= {words: ce + beta * kl[on].mean() for on, words in _CLIMBS.items()}
     if training:
         delta = _climb(case, eps, norm, steps, 0.6 * eps, start, "divergence")
         calm = logits(model, x)
@@ -199,6 +258,11 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
             "The model was left in train mode while you climbed. Climb inside of `with evaluating(model)`.": (
                 ce + beta * kl["train"].mean()
             ),
+            "The climb was away from a prediction made in train mode: hold that of evaluation mode.": (
+                ce + beta * kl["held"].mean()
+            ),
+            "The clean prediction is that of evaluation mode: after the climb, compute it anew in the mode that it was "
+            "in.": cross_entropy(calm, labels) + beta * divergence(calm, ends["divergence"]).mean(),
             "This is the loss in evaluation mode: after the climb, training goes on in the mode that it was in.": (
                 cross_entropy(calm, labels) + beta * divergence(calm, logits(model, x + delta)).mean()
             ),
@@ -206,25 +270,30 @@ def _check_trades(answer: Answer, dice: Dice, norm: float, training: bool, when:
     asked: dict[str, Any] = {"eps": eps, "norm": norm, "steps": steps, "step": 0.6 * eps, "start": start, "beta": beta}
     called = answer.trace(model, x, labels, mask, by=[0], **asked)
     got = scalar(called.value, f"The loss {when}")
+    same_twice(got, scalar(answer(model, x, labels, mask, **asked), f"The loss {when}"), f"The loss {when}")
     other = scalar(answer(model, x, labels, mask, **asked | {"start": -start}), f"The loss {when}")
     ignored = bool((got - other).abs() < 1e-12)
     hint = (
         "It does not depend on `start`. At the clean point the divergence is 0 and its gradient vanishes: use `start`."
     )
     expect_close(
-        got, ce + beta * term, f"The loss {when}", tolerance=1e-5, mistakes=mistakes, hint=hint if ignored else ""
+        got,
+        ce + beta * term,
+        f"The loss {when}",
+        tolerance=1e-5,
+        mistakes=mistakes,
+        hint=hint if ignored else "The cross-entropy on the clean texts + beta * mean KL(p(x) || p(x + delta)).",
     )
     delta = _climb(case, eps, norm, steps, 0.6 * eps, start, "divergence")
     _reach(called, case, delta, beta, training, when)
     clean_hands(called)
     every = (model, x, labels, torch.ones_like(mask))
-    free = logits(model, x + _climb(every, eps, norm, steps, 2.5 * eps / steps, start, "divergence"), training)
-    got = scalar(answer(model, x, labels, **asked | {"step": None}), f"The loss {when} without mask and step")
-    hint = "Where no `step` is given, its size is 2.5 * eps / steps."
-    expect_close(
-        got,
-        ce + beta * divergence(fixed, free).mean(),
-        f"The loss {when} without mask and step",
-        tolerance=1e-5,
-        hint=hint,
-    )
+    few: dict[str, Any] = {"eps": eps, "start": start} | ({} if norm == math.inf else {"norm": 2})
+    what = f"The loss {when} without mask and step"
+    for given, number, weight in (({"steps": steps, "beta": beta}, steps, beta), ({}, 3, 6.0)):
+        free = logits(model, x + _climb(every, eps, norm, number, 2.5 * eps / number, start, "divergence"), training)
+        hint = "Where no `step` is given, its size is 2.5 * eps / steps."
+        if not given:
+            what, hint = f"{what}, steps and beta", f"{hint} `steps` is 3 by default, `beta` 6."
+        got = scalar(answer(model, x, labels, **few, **given), what)
+        expect_close(got, ce + weight * divergence(fixed, free).mean(), what, tolerance=1e-5, hint=hint)
