@@ -35,11 +35,16 @@ def written(tmp_path: Path, content: str | bytes) -> Path:
         "id,name,email\ns1,Ada Müller,ada@example.org\n".encode("cp1252"),
         "id;name;email\ns1;Ada Müller;ada@example.org\n".encode("utf-16"),
         "First name,Last name,ID number,Email address\nAda,Müller,s1,ada@example.org\n",
-        "Username,Full name,Email address,Group\ns1,Ada Müller,ada@example.org,A\n",
+        "Username,Full name,Email address,Department\ns1,Ada Müller,ada@example.org,A\n",
     ],
 )
 def test_a_roster_is_read_as_spreadsheets_and_moodle_write_it(tmp_path: Path, content: str | bytes) -> None:
     assert read_roster(written(tmp_path, content)) == [ADA]
+
+
+def test_groups_are_read_from_moodle_s_list(tmp_path: Path) -> None:
+    text = "Username,Full name,Groups\ns1,Ada Müller,Team 1\n"
+    assert read_roster(written(tmp_path, text)) == [Student("s1", "Ada Müller", group="Team 1")]
 
 
 def test_canvas_s_export_with_points_possible_and_test_student(tmp_path: Path) -> None:
@@ -49,7 +54,7 @@ def test_canvas_s_export_with_points_possible_and_test_student(tmp_path: Path) -
 
 
 def test_moodle_s_worksheet(tmp_path: Path) -> None:
-    text = "Identifier,Full name,ID number,Email address,Status\nParticipant 311,Ada Byron,,ada@example.org,No\n"
+    text = "Identifier,Full name,ID number,Email address,Status\nTeilnehmer/in311,Ada Byron,,ada@example.org,No\n"
     assert read_roster(written(tmp_path, text)) == [
         Student("ada@example.org", "Ada Byron", "ada@example.org", "", "311")
     ]

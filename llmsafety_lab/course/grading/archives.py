@@ -23,7 +23,7 @@ MOST_ENTRIES = 1000
 """The most files of a zip inside a zip; the zip on the disk may have more, it comes from the platform."""
 DEEPEST = 3
 """How many zips may lie inside one another."""
-_JUNK = {"__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__", "Thumbs.db", "desktop.ini"}
+_JUNK = {"__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini"}
 _DAMAGE = (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error, LZMAError)
 
 
@@ -59,7 +59,8 @@ class File:
     def junk(self) -> bool:
         """Whether the file belongs to an operating system or an editor, and to no student."""
         parts = self.place.split("/")
-        return not _JUNK.isdisjoint(parts) or parts[-1].startswith(".")
+        hidden = any(part.startswith((".", "~$")) and part not in (".", "..") for part in parts)
+        return hidden or not _JUNK.isdisjoint(parts)
 
     def read(self) -> bytes:
         """Return what the file holds.

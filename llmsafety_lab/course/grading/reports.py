@@ -121,11 +121,13 @@ def _palette() -> Markup:
 def _returned(found: Found, pages: dict[str, str]) -> bytes:
     """Return the feedback pages in a zip, under the names by which the platform knows the files."""
     data = io.BytesIO()
+    taken: set[str] = set()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for student, page in sorted(pages.items()):
-            handed = found.chosen.get(student)
-            parts = (handed.file.inner or handed.file.outer) if handed else (student,)
-            name = "/".join([*parts[:-1], f"{parts[-1].rpartition('.')[0] or parts[-1]}.html"])
-            entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode(), (1980, 1, 1, 0, 0, 0))
-            archive.writestr(entry, page.encode("utf-8", "backslashreplace"))
+            parts = found.chosen[student].known_as if student in found.chosen else (student,)
+            stem = "/".join([*parts[:-1], parts[-1].rpartition(".")[0] or parts[-1]])
+            stem = stem.encode("utf-8", "replace").decode()
+            name = f"{stem}_{student}.html" if f"{stem}.html" in taken else f"{stem}.html"
+            taken.add(name)
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), page.encode("utf-8", "backslashreplace"))
     return data.getvalue()
