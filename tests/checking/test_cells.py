@@ -76,7 +76,9 @@ def test_what_is_made_of_constants_by_the_notebook_s_own_functions_is_a_constant
 
 def test_a_function_reads_the_notebook_s_names_and_not_its_own() -> None:
     assert read(ast.parse("def f(x):\n    y = x\n    return T[y]")) == {"T"}
-    assert read(ast.parse("def f(x):\n    def g(loss):\n        return loss + k\n    return [g(i) for i in x]")) == {"k"}
+    assert read(ast.parse("def f(x):\n    def g(loss):\n        return loss + k\n    return [g(i) for i in x]")) == {
+        "k"
+    }
     assert read(ast.parse("class A(B):\n    z = W\n    def f(self, q: H): return self.v")) >= {"B", "W", "H"}
     assert read(ast.parse("return x")) == {"x"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import textwrap
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import classroom
 import nbformat
@@ -19,7 +21,7 @@ from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.result import Result
 from llmsafety_lab.course import cli
 from llmsafety_lab.course.book import masters
-from llmsafety_lab.course.grading import sandbox
+from llmsafety_lab.course.grading import grade, sandbox
 from llmsafety_lab.course.grading.grade import grade_one, read_key
 from llmsafety_lab.course.grading.sandbox import Limits, Sandbox
 from llmsafety_lab.course.grading.submissions import Submission
@@ -175,12 +177,36 @@ def test_what_stands_in_a_markdown_cell_is_named_as_the_reason(box: Sandbox) -> 
 
 
 def test_a_statement_that_was_left_out_and_an_import_that_failed_are_named_as_the_cause(box: Sandbox) -> None:
-    filled = f"T = {{}}\nfor b in range(9):\n    T[b] = open(b)\ndef {FIRST.answer}(q, k, v, mask=None):\n    return T[1]"
+    filled = (
+        f"T = {{}}\nfor b in range(9):\n    T[b] = open(b)\ndef {FIRST.answer}(q, k, v, mask=None):\n    return T[1]"
+    )
     failed = f"import not_there\ndef {FIRST.answer}(q, k, v, mask=None):\n    return not_there.f(q)"
     [left_out] = graded(filled, box)
     [missing] = graded(failed, box)
     assert "KeyError" in left_out.message and "line 2 of cell 1 does to T is not run" in left_out.hint
     assert "No module named 'not_there'" in missing.hint
+
+
+def test_the_time_that_a_box_needs_to_start_is_not_the_student_s(box: Sandbox, monkeypatch) -> None:
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def monotonic(cls) -> float:
+            return cls.now
+
+    class Slow:
+        limits = Limits()
+
+        @contextlib.contextmanager
+        def run(self, seconds: float | None = None) -> Iterator[Any]:
+            Clock.now += 50
+            with box.run(seconds) as line:
+                yield line
+
+    monkeypatch.setattr(grade, "time", Clock)
+    submission = Submission("s", "s.ipynb", classroom.notebook(), "", datetime.now(), False)
+    assert all(result.passed for result in grade_one(submission, classroom.EXERCISES, b"0" * 16, Slow()))
 
 
 def test_a_submission_has_a_time_of_its_own_and_what_a_limit_stopped_is_marked() -> None:

@@ -89,7 +89,13 @@ def test_a_day_alone_means_its_end_and_time_zones_work() -> None:
     assert moment("2026-11-20").replace(tzinfo=None) == datetime(2026, 11, 20, 23, 59, 59, 999999)
     assert moment("2026-11-20T18:00").replace(tzinfo=None) == datetime(2026, 11, 20, 18)
     assert moment("2026-11-20T18:00+02:00") == datetime(2026, 11, 20, 16, tzinfo=UTC)
-    for nonsense in ("soon", "2026-13-01", 7):
+    assert moment("2026-11-20+01:00") == datetime(2026, 11, 20, 22, 59, 59, 999999, tzinfo=UTC)
+    assert moment("2026-07-20 Europe/Berlin") == datetime(2026, 7, 20, 21, 59, 59, 999999, tzinfo=UTC)
+    assert moment("2026-11-20T18:00 Asia/Kolkata") == datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+    assert moment("2026-11-20 18:00 Asia/Kolkata") == moment("2026-11-20 18:00+05:30")
+    assert moment("2026-11-20", "Europe/Berlin") == datetime(2026, 11, 20, 22, 59, 59, 999999, tzinfo=UTC)
+    assert moment("2026-11-20T18:00Z", "Europe/Berlin") == datetime(2026, 11, 20, 18, tzinfo=UTC)
+    for nonsense in ("soon", "2026-13-01", 7, "2026-11-20 Europe/Nowhere", "2026-11-20 ../../etc", "2026-11-20T"):
         with pytest.raises(ValueError):
             moment(nonsense)
 
@@ -106,6 +112,9 @@ def test_the_policy_knows_extensions_grace_and_what_days_cost(tmp_path: Path) ->
     assert policy.days_late("s2", due + timedelta(days=6), True) == 0
     assert policy.days_late("s2", due + timedelta(days=8), False) == 1
     assert policy.days_late("s1", due, True) == 1
+    path.write_text("due: 2026-11-20\nzone: Europe/Berlin\nextensions: {s2: 2026-11-27}\n")
+    assert read_policy(path, None, {"s2"}).due == datetime(2026, 11, 20, 22, 59, 59, 999999, tzinfo=UTC)
+    assert read_policy(path, None, {"s2"}).extensions["s2"] == datetime(2026, 11, 27, 22, 59, 59, 999999, tzinfo=UTC)
     assert Policy().days_late("s1", due, False) == 0
     assert read_policy(path, due + timedelta(days=9), {"s2"}).due == due + timedelta(days=9)
 
@@ -119,6 +128,7 @@ def test_the_policy_knows_extensions_grace_and_what_days_cost(tmp_path: Path) ->
         ("extensions: {s9: 2026-11-20}", "s9"),
         ("percent_a_day: 120", "0 to 100"),
         ("grace_minutes: -1", "not below 0"),
+        ("due: 2026-11-20\nzone: Mars", "no time zone 'Mars'"),
         ("a: [", "cannot be read"),
     ],
 )

@@ -230,7 +230,10 @@ def test_gradescope_s_export_says_whose_each_folder_is_and_no_student_s_list_doe
     put(tmp_path / "c" / "u001.zip", zipped({"submission_metadata.yml": forged, "u001.ipynb": LAB}))
     put(tmp_path / "c" / "Nobody_1_assignsubmission_file_" / "submission_metadata.yml", forged)
     put(tmp_path / "c" / "Nobody_1_assignsubmission_file_" / "u001.ipynb", LAB)
-    put(tmp_path / "c" / "all.zip", zipped({"x.zip": zipped({"submission_metadata.yml": EXPORT, "submission_77/a": LAB})}))
+    put(
+        tmp_path / "c" / "all.zip",
+        zipped({"x.zip": zipped({"submission_metadata.yml": EXPORT, "submission_77/a": LAB})}),
+    )
     assert set(found_in(tmp_path / "c").chosen) == {"u001"}
 
 

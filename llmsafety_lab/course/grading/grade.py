@@ -48,12 +48,12 @@ def grade_one(submission: Submission, exercises: list[Exercise], key: bytes, box
             spent = f"The {box.limits.submission:g} seconds of the submission were spent before this exercise was run."
             results.append(replace(lost(asked, TimedOut(spent)), again=LIMITED))
             continue
-        started = time.monotonic()
         dice = Dice.of(key, asked.id, submission.student)
         with box.run(min(box.limits.seconds, left)) as line:
+            started = time.monotonic()  # what the box needs to start is not the student's
             result = _grade_exercise(cells, asked, dice, line)
+            left -= time.monotonic() - started
             results.append(replace(result, again=LIMITED) if line.ended and not result.passed else result)
-        left -= time.monotonic() - started
     elsewhere = [result.id for result in results if result.message.startswith("There is no function or class")]
     return [_explained(result, submission.data, cells) if result.id in elsewhere else result for result in results]
 

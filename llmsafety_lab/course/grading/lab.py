@@ -56,6 +56,7 @@ def grade_lab(
     due: datetime | None = None,
     policy_file: Path | None = None,
     overrides_file: Path | None = None,
+    groups: bool = False,
     again: Again | None = None,
     unsafe: bool = False,
 ) -> reports.Summary:
@@ -80,6 +81,8 @@ def grade_lab(
         What is newer is late; counts before that of ``policy_file`` (see `read_policy`).
     overrides_file
         Points given by hand (see `overrides.read_overrides`).
+    groups
+        Whether what one student of a group hands in counts for all of the group.
     again
         What to grade again.
     unsafe
@@ -109,7 +112,7 @@ def grade_lab(
     (out / "state").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         _only_lab(out, topic)
-        found = collect(submissions, students, [asked.answer for asked in exercises], policy)
+        found = collect(submissions, students, [asked.answer for asked in exercises], policy, groups)
         salt = _salt(topic, key, limits)
         states = {id: _State(out, handed, salt) for id, handed in sorted(found.chosen.items())}
         tasks = []
@@ -130,14 +133,22 @@ def grade_lab(
             if results:
                 results = overrides.applied(results, by_hand, student.id)
             scores.append(Score(student, results, days, policy.kept(days)))
-        return reports.write_all(out, topic, exercises, found, scores)
+        return reports.write_all(out, topic, exercises, found, scores, policy.due)
 
 
-def plan(submissions: Path, *, topic: str, roster: Path, due: datetime | None, policy_file: Path | None) -> list[str]:
+def plan(
+    submissions: Path,
+    *,
+    topic: str,
+    roster: Path,
+    due: datetime | None,
+    policy_file: Path | None,
+    groups: bool = False,
+) -> list[str]:
     """Return a line for each file and each student without one: what would be graded. Nothing is run or written."""
     students = read_roster(roster)
     policy = read_policy(policy_file, due, {student.id for student in students})
-    found = collect(submissions, students, [asked.answer for asked in exercise.exercises(topic)], policy)
+    found = collect(submissions, students, [asked.answer for asked in exercise.exercises(topic)], policy, groups)
     lines = [
         f"{verdict:11}  {quoted(student) if student else '':20}  {quoted(place)}: {quoted(why)}"
         for place, student, verdict, why in found.files

@@ -105,4 +105,6 @@ def _instead(data: bytes) -> str:
         except (ValueError, RecursionError, MemoryError) as error:
             return f"it is damaged or was cut off ({str(error)[:80]})"
         return "it has no cells"
-    return next((words for mark, words in kinds.items() if start.startswith(mark)), "it is no JSON, which a notebook is")
+    return next(
+        (words for mark, words in kinds.items() if start.startswith(mark)), "it is no JSON, which a notebook is"
+    )

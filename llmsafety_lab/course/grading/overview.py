@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from llmsafety_lab.checking.exercise import Exercise
 from llmsafety_lab.checking.result import Result
@@ -55,14 +57,22 @@ class Overview:
 
 
 def overview(
-    topic: str, exercises: Sequence[Exercise], found: Found, scores: Sequence[Score], points: float
+    topic: str,
+    exercises: Sequence[Exercise],
+    found: Found,
+    scores: Sequence[Score],
+    points: float,
+    due: datetime | None = None,
 ) -> Overview:
     """Return the report on a lab of which ``points`` can be had."""
     graded = [score for score in scores if score.results]
     totals = [score.total or 0.0 for score in graded]
     summary = f"{len(found.chosen)} of {len(scores)} students handed in."
     if totals:
-        summary += f" Mean {sum(totals) / len(totals):.2f} of {points:g} points."
+        middle = statistics.median(totals)
+        summary += f" Mean {sum(totals) / len(totals):.2f}, median {middle:g} of {points:g} points."
+    if due is not None:
+        summary += f" Due {due:%Y-%m-%d %H:%M} {due:%Z}" + f" (UTC{due:%z})." * bool(due.tzinfo)
     asked = graded[0].results if graded else exercises
     rows = [_row(one.id, [r for score in graded for r in score.results if r.id == one.id]) for one in asked]
     sections = [(title, entries) for title, entries in _sections(exercises, found, scores) if entries]
@@ -142,9 +152,10 @@ def _likeness(exercises: Sequence[Exercise], found: Found, scores: Sequence[Scor
                 continue
             same[likeness.digest(cells)].append(id)
             shingles[id] = likeness.shingles(cells, right)
-    groups = [group for group in same.values() if len(group) > 1]
+    places = {id: handed.file.place for id, handed in found.chosen.items()}
+    groups = [group for group in same.values() if len({places[id] for id in group}) > 1]
     yield "The same code, word for word", sorted(", ".join(map(quoted, sorted(group))) for group in groups)
-    known = {frozenset((a, b)) for group in groups for a in group for b in group}
+    known = {frozenset((a, b)) for group in same.values() for a in group for b in group}
     pairs = [
         f"{quoted(a)} and {quoted(b)}: {share:.0%} of the shorter one's rare passages"
         for share, a, b in likeness.alike(shingles)

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,14 @@ class Summary:
     text: str
 
 
-def write_all(out: Path, topic: str, exercises: Sequence[Exercise], found: Found, scores: Sequence[Score]) -> Summary:
+def write_all(
+    out: Path,
+    topic: str,
+    exercises: Sequence[Exercise],
+    found: Found,
+    scores: Sequence[Score],
+    due: datetime | None = None,
+) -> Summary:
     """Write the grade sheets, the feedback pages, Gradescope's results and the report.
 
     Pages of students who have no score any more are removed.
@@ -71,7 +79,7 @@ def write_all(out: Path, topic: str, exercises: Sequence[Exercise], found: Found
     write(out / "files.csv", sheets.files(found.files))
     totals = [score.total for score in graded if score.total is not None]
     mean = sum(totals) / max(1, len(totals))
-    seen = overview(topic, exercises, found, scores, points)
+    seen = overview(topic, exercises, found, scores, points, due)
     text = seen.to_markdown()
     write(out / "report.md", text)
     write(out / "report.html", _PAGES.get_template("overview.html").render(seen=seen, palette=_palette()))
