@@ -42,6 +42,7 @@ _CALLABLE_ROOTS |= {"functools", "itertools", "collections", "operator"}
 _CHANGES = {"append", "extend", "insert", "add", "update", "setdefault", "sort", "reverse", "remove", "discard", "pop"}
 _METHODS = _CHANGES | {"items", "keys", "values", "get", "copy", "encode", "decode", "split", "join", "strip", "lower"}
 _METHODS |= {"upper", "casefold", "replace", "startswith", "endswith", "index", "count", "format", "union"}
+_IN_A_NOTEBOOK = ("__name__ == '__main__'", "'__main__' == __name__")
 _LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
 _COMPOUND = (ast.For, ast.While, ast.If, ast.With, ast.Try)
 _BODY_RUNS = re.compile(r"%%(time|capture|prun)\b")
@@ -81,8 +82,7 @@ def as_python(source: str) -> str:
 def flat(tree: ast.Module) -> Iterator[ast.stmt]:
     """Give a cell's statements; those under ``if __name__ == "__main__"``, which is true in a notebook, as its own."""
     for node in tree.body:
-        guard = isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test)
-        if guard in ("__name__ == '__main__'", "'__main__' == __name__"):
+        if isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) in _IN_A_NOTEBOOK:
             yield from flat(ast.Module(node.body, []))
         else:
             yield node
@@ -124,11 +124,14 @@ def dropped(tree: ast.Module, own: Collection[str] = ()) -> list[tuple[ast.stmt,
     return [(node, assigned(node)) for node in flat(tree) if not is_definition(node, own)]
 
 
-def read(tree: ast.AST) -> set[str]:
+def read(tree: ast.Module | ast.stmt) -> set[str]:
     """Return the names that a statement takes from the notebook, and not from its own functions."""
-    body = tree.body if isinstance(tree, ast.Module) else [tree]
     try:
-        waiting = [compile(ast.Module(body, []), "<cell>", "exec", dont_inherit=True)]
+        waiting = [
+            compile(
+                tree if isinstance(tree, ast.Module) else ast.Module([tree], []), "<cell>", "exec", dont_inherit=True
+            )
+        ]
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
     found = set()

@@ -142,8 +142,10 @@ RIGHT = masters.solutions(classroom.LAB)[FIRST.id]
         RIGHT.replace(":\n", ":\n    display(1); get_ipython().run_line_magic('time', '1')\n", 1),
         "if __name__ == '__main__':\n" + textwrap.indent(RIGHT, "    "),
         f"import functools\n{RIGHT.replace(FIRST.answer, 'inner', 1)}\n{FIRST.answer} = functools.partial(inner)",
-        f"class A:\n{textwrap.indent(RIGHT.replace(f'{FIRST.answer}(', '__call__(self, ', 1), '    ')}\n{FIRST.answer} = A()",
-        "T = {}\nfor b in range(9):\n    T[b] = b\nN = []\nfor b in T:\n    N.append(b)\ndef make():\n    return 3\nM = make()\n"
+        f"class A:\n{textwrap.indent(RIGHT.replace(f'{FIRST.answer}(', '__call__(self, ', 1), '    ')}\n"
+        f"{FIRST.answer} = A()",
+        "T = {}\nfor b in range(9):\n    T[b] = b\nN = []\nfor b in T:\n    N.append(b)\n"
+        "def make():\n    return 3\nM = make()\n"
         + RIGHT.replace(":\n", ":\n    assert T[8] == 8 and len(N) == 9 and M == 3\n", 1),
         RIGHT + "\ndef slow():\n    while True: pass\nmask = slow()\nfor scores in range(3):\n    slow()",
     ],

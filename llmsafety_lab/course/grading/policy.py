@@ -76,8 +76,9 @@ def moment(value: Any, zone: str = "") -> datetime:
     """
     offset = ""
     if isinstance(value, str):
-        text, named = re.fullmatch(r"\s*(.*?)(?:\s+([A-Za-z][\w/+-]*))?\s*", value, re.DOTALL).groups()
-        zone = named or zone
+        named = re.search(r"\s([A-Za-z][\w/+-]*)\s*$", value)
+        text = (value[: named.start()] if named else value).strip()
+        zone = named[1] if named else zone
         day = re.fullmatch(r"(\d{4}-?\d\d-?\d\d)(Z|[+-]\d\d:?\d\d)?", text)
         offset = (day[2] or "") if day else ""
         value = date.fromisoformat(day[1]) if day else datetime.fromisoformat(text)

@@ -41,8 +41,8 @@ class Student:
 def read_roster(path: Path) -> list[Student]:
     """Read who is in the course.
 
-    The columns are id and name, and where there are any email, canvas_id, moodle_id and group; the column names that Canvas
-    and Moodle export are known. Commas, semicolons or tabs; UTF-8, UTF-16 or a spreadsheet's Western encoding.
+    The columns are id and name, and where there are any email, canvas_id, moodle_id and group; the column names that
+    Canvas and Moodle export are known. Commas, semicolons or tabs; UTF-8, UTF-16 or a spreadsheet's Western encoding.
 
     Raises
     ------
