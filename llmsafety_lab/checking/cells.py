@@ -126,12 +126,9 @@ def dropped(tree: ast.Module, own: Collection[str] = ()) -> list[tuple[ast.stmt,
 
 def read(tree: ast.Module | ast.stmt) -> set[str]:
     """Return the names that a statement takes from the notebook, and not from its own functions."""
+    module = tree if isinstance(tree, ast.Module) else ast.Module([tree], [])
     try:
-        waiting = [
-            compile(
-                tree if isinstance(tree, ast.Module) else ast.Module([tree], []), "<cell>", "exec", dont_inherit=True
-            )
-        ]
+        waiting = [compile(module, "<cell>", "exec", dont_inherit=True)]
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
     found = set()

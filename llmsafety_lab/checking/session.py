@@ -112,7 +112,10 @@ class Session:
                 try:
                     exec(compile(ast.Module([statement], []), name, "exec"), self.namespace)
                 except BaseException as error:
-                    problems.append(describe(error)["text"])
+                    lost = ", ".join(sorted(notebook.assigned(statement)))
+                    problems.append(
+                        describe(error)["text"] + f" (so {lost} of {name.strip('<>')} is not there)" * bool(lost)
+                    )
         return problems
 
     def _has(self, name: str) -> bool:

@@ -120,6 +120,25 @@ def test_a_second_run_grades_nothing_twice_and_changes_nothing(thirty) -> None:
     assert time.monotonic() - started < 8
 
 
+DIES = """
+import os, signal, sys
+from llmsafety_lab.course import cli
+from llmsafety_lab.course.grading import lab, reports
+name, moment = sys.argv[1:3]
+really = lab.write
+def write(path, text):
+    if path.name != name:
+        return really(path, text)
+    if moment == "in the middle":
+        path.with_name(f".{name}.part").write_text(text[: len(text) // 2])
+    elif moment == "after":
+        really(path, text)
+    os.kill(os.getpid(), signal.SIGKILL)
+lab.write = reports.write = write
+cli.main(sys.argv[3:])
+"""
+
+
 def test_killed_at_any_moment_and_run_again_gives_the_same_grades(tmp_path: Path) -> None:
     first = classroom.plain("import math\nimport torch\n" + classroom.masters.solutions(classroom.LAB)[FIRST.id])
     names = ["a", "b", "c", "d"]
@@ -128,16 +147,18 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_grades(tmp_path: Path
         classroom.course(folder, names)
         for number, name in enumerate(names):
             (folder / "submissions" / f"{name}.ipynb").write_bytes(first if number % 2 else classroom.notebook([]))
-    killed = [sys.executable, "-m", "llmsafety_lab.course.cli", *command(tmp_path / "killed", "--jobs", "1")]
-    state = tmp_path / "killed" / "grades" / "state"
-    process = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 400
-    while process.poll() is None and not list(state.glob("*.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 0 < len(list(state.glob("*.json"))) < 4
-    assert cli.main(command(tmp_path / "killed")) == cli.main(command(tmp_path / "whole")) == 0
+    again = command(tmp_path / "killed", "--jobs", "1")
+    kept = tmp_path / "killed" / "grades" / "state"
+    for name, moment, left in (
+        ("a.json", "before", []),
+        ("a.json", "in the middle", []),
+        ("b.json", "after", ["a", "b"]),
+        ("questions.csv", "in the middle", names),
+    ):
+        done = subprocess.run([sys.executable, "-c", DIES, name, moment, *again], capture_output=True, timeout=400)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert [path.stem for path in sorted(kept.glob("[a-d].json"))] == left
+    assert cli.main(again) == cli.main(command(tmp_path / "whole")) == 0
     assert classroom.tree(tmp_path / "killed" / "grades") == classroom.tree(tmp_path / "whole" / "grades")
 
 
