@@ -150,7 +150,6 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_grades(tmp_path: Path
     again = command(tmp_path / "killed", "--jobs", "1")
     kept = tmp_path / "killed" / "grades" / "state"
     for name, moment, left in (
-        ("a.json", "before", []),
         ("a.json", "in the middle", []),
         ("b.json", "after", ["a", "b"]),
         ("questions.csv", "in the middle", names),

@@ -128,7 +128,7 @@ def test_feedback_says_what_being_late_costs_and_escapes_what_students_write(han
     page = reports.feedback("attention", Score(Student("s1", "<b>Ada</b>"), [hostile, RIGHT[1]], 2, 0.8), None)
     assert "<script>" not in page and "<b>Ada" not in page and "{{ 7*7 }}" in page
     assert f"{0.8 * RIGHT[1].points:g} of {WRONG[0].points + RIGHT[1].points} points" in page
-    assert "2 days begun. 20% of the points are taken off" in page
+    assert "2 days late (a day begun counts). 20% of the points are taken off" in page
 
 
 def test_feedback_goes_back_under_the_platform_s_own_names(tmp_path: Path) -> None:

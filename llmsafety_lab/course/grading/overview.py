@@ -48,7 +48,7 @@ class Overview:
         """Return the report as Markdown that reads well on a terminal too."""
         lines = [f"# {self.topic}", "", self.summary]
         if self.histogram:
-            picture = [f"{name} {count:4} {bar}".rstrip() for name, count, bar in self.histogram]
+            picture = [f"{name:19} {count:4} {bar}".rstrip() for name, count, bar in self.histogram]
             lines += ["", "```text", *picture, "```"]
         lines += ["", *(f"| {' | '.join(row)} |" for row in (self.columns, ["---"] * len(self.columns), *self.rows))]
         for title, entries in self.sections:
@@ -87,8 +87,8 @@ def _histogram(totals: Sequence[float], points: float) -> list[tuple[str, int, s
     found = []
     for step in range(steps):
         low, high = points * step / steps, points * (step + 1) / steps
-        end = "]" if step == steps - 1 else ")"
-        found.append((f"[{low:5.4g}, {high:5.4g}{end}", counts[step], "█" * round(_BAR * counts[step] / most)))
+        end = "to" if step == steps - 1 else "to under"
+        found.append((f"{low:4.4g} {end} {high:4.4g}", counts[step], "█" * round(_BAR * counts[step] / most)))
     return found
 
 
@@ -116,7 +116,8 @@ def _sections(exercises: Sequence[Exercise], found: Found, scores: Sequence[Scor
     missing = [score for score in scores if score.student.id not in found.chosen]
     yield "Missing (their cells in the sheets are empty)", [_who(score) for score in missing if not score.results]
     yield "Missing, with points given by hand", [_who(score) for score in missing if score.results]
-    yield "Late", [f"{_who(score)}: {score.days} day{'s' * (score.days > 1)} begun" for score in scores if score.days]
+    late = [f"{_who(score)}: {score.days} day{'s' * (score.days > 1)}" for score in scores if score.days]
+    yield "Late (a day begun counts)", late
     yield (
         "Stopped by a limit (a busy machine can be the reason; the next run tries again)",
         _again(scores, LIMITED),

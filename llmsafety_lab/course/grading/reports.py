@@ -82,7 +82,10 @@ def write_all(
     seen = overview(topic, exercises, found, scores, points, due)
     text = seen.to_markdown()
     write(out / "report.md", text)
-    write(out / "report.html", _PAGES.get_template("overview.html").render(seen=seen, palette=_palette()))
+    write(
+        out / "report.html",
+        _PAGES.get_template("overview.html").render(seen=seen, title=_title(topic), palette=_palette()),
+    )
     return Summary(len(graded), len(scores) - len(graded), mean, points, text)
 
 
@@ -108,10 +111,10 @@ def feedback(topic: str, score: Score, handed: HandedIn | None) -> str:
     """Return a student's feedback page. What came from the student is escaped; the page loads nothing."""
     late = ""
     if score.days:
-        late = f"Handed in late: {score.days} day{'s' * (score.days > 1)} begun."
+        late = f"Handed in {score.days} day{'s' * (score.days > 1)} late (a day begun counts)."
         late += f" {1 - score.kept:.0%} of the points are taken off." * (score.kept < 1)
     return _PAGES.get_template("feedback.html").render(
-        title=topic.replace("_", " ").capitalize(),
+        title=_title(topic),
         name=score.student.name,
         palette=_palette(),
         total=f"{score.total:g}",
@@ -120,6 +123,10 @@ def feedback(topic: str, score: Score, handed: HandedIn | None) -> str:
         results=score.results,
         file=plain(handed.file.name) if handed else "",
     )
+
+
+def _title(topic: str) -> str:
+    return topic.replace("_", " ").capitalize()
 
 
 def _palette() -> Markup:
