@@ -16,7 +16,7 @@ _CANVAS = re.compile(r"^(?P<name>[^_]+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<number
 _CANVAS_ANONYMOUS = re.compile(r"^(?P<name>anon)_(?P<late>LATE_)?(?P<user>[0-9A-Za-z]+)_(?P<number>\d{1,18})_.")
 _MOODLE = re.compile(r"^(?P<name>.+?)_(?P<user>\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)")
 _MOODLE_ANONYMOUS = re.compile(r"(?:.*-)?(?:Participant|Teilnehmer(?:in)?|Participante|Partecipante|Deelnemer)[ _]?\d*")
-_BLACKBOARD = re.compile(r"^(?P<before>.+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:[_.]|$)")
+_BLACKBOARD = re.compile(r"^(?P<before>.+?)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:[_.]|$)")
 _BRIGHTSPACE = re.compile(r"^\d+-\d+ - (?P<name>.+?) - (?P<when>[^-]*\b\d{4}\b[^-]*?)(?: - |$)")
 _BRIGHTSPACE_DATES = ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %B, %Y %H%M", "%d %b, %Y %H%M", "%B %d, %Y %H%M")
 _COPY = re.compile(r"^(?:(?:copy of|kopie von|copie de|c[oó]pia de)\s+)+", re.IGNORECASE)
@@ -88,15 +88,22 @@ class Owners:
                 self._plainly[letters].append(student)
 
     def of(self, parts: Iterable[str]) -> Owner:
-        """Find the owner by the first part of a file's name that says something; what the platform wrote comes first.
+        """Find the owner by the first part of a file's name that says something.
+
+        What the platform wrote is at the beginning of a name. What follows, the student chose: it may look like the
+        name that another platform gives, and says nothing of whose the file is.
 
         Parameters
         ----------
         parts
             Folders first, the file last.
         """
-        for depth, part in enumerate(parts):
-            found = self._moodled(part) or self._blackboarded(part) or self._brightspaced(part) or self._plain(part)
+        for depth, part in enumerate(unicodedata.normalize("NFC", part) for part in parts):
+            found = self._brightspaced(part)
+            if found is None and not _CANVAS.match(part):
+                found = self._moodled(part) or self._blackboarded(part)
+            if found is None:
+                found = self._plain(part)
             if found is not None:
                 return replace(self._together(found), depth=depth)
         return NOBODY
@@ -147,8 +154,8 @@ class Owners:
         part = _COPY.sub("", part)
         for same in (str, str.casefold):
             for student in self._longest_first:
-                rest = same(part)[len(student.id) :]
-                if same(part).startswith(same(student.id)) and not rest[:1].isalnum():
+                id = same(unicodedata.normalize("NFC", student.id))
+                if same(part).startswith(id) and not same(part)[len(id) :][:1].isalnum():
                     return Owner(student.id, "id")
         if match:
             fitting = self._fitting(match["name"])

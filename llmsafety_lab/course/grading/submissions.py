@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from llmsafety_lab.course.grading import exports
 from llmsafety_lab.course.grading.archives import File, files
-from llmsafety_lab.course.grading.notebooks import code_cells, named, version
+from llmsafety_lab.course.grading.notebooks import NAMES, code_cells, named, version
 from llmsafety_lab.course.grading.owners import Owner, Owners
 from llmsafety_lab.course.grading.policy import Policy
 from llmsafety_lab.course.grading.roster import Student
 from llmsafety_lab.errors import InputError
-
-_NOTEBOOKS = (".ipynb", ".json", ".txt", "")
-"""How a notebook's name may end: some browsers save it under another."""
 
 _PLATFORM = (exports.METADATA, "index.html")
 
@@ -128,8 +126,8 @@ def collect(
     """
     if not folder.exists():
         raise InputError(f"there is nothing at {folder}")
-    owners = Owners(roster, groups)
-    every = list(files(folder))
+    owner_of = functools.lru_cache(Owners(roster, groups).of)
+    every = list(files(folder, lambda name: owner_of(name).student is not None))
     exported = exports.read(every, roster)
     found = Found()
     candidates: dict[str, list[HandedIn]] = {}
@@ -137,7 +135,7 @@ def collect(
         if file.junk:
             found.files.append((file.place, "", "passed over", "a file of an operating system or an editor"))
             continue
-        owner, direct = _owner(file, owners, exported)
+        owner, direct = _owner(file, owner_of, exported)
         if owner.student is None and file.name in _PLATFORM:
             found.files.append((file.place, "", "passed over", "the platform's own file"))
             continue
@@ -164,15 +162,17 @@ def collect(
     return found
 
 
-def _owner(file: File, owners: Owners, exported: Mapping[str, Owner]) -> tuple[Owner, bool]:
+def _owner(
+    file: File, owner_of: Callable[[tuple[str, ...]], Owner], exported: Mapping[str, Owner]
+) -> tuple[Owner, bool]:
     """Return whose a file is, and whether a name on the disk says so."""
     listed = exports.listed(file.place, exported)
     if listed and not file.inside:
         return listed, True
-    outer = owners.of(file.outer)
+    outer = owner_of(file.outer)
     if outer.student is not None or not file.inner:
         return outer, outer.student is not None
-    return listed or owners.of(file.inner), False
+    return listed or owner_of(file.inner), False
 
 
 def _ordered(several: list[HandedIn]) -> list[HandedIn]:
@@ -188,7 +188,7 @@ def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
     """Return the notebook that counts where every file below a folder is by one student, as on Gradescope."""
     read = [
         _examined(file, Owner(student, "the platform"), True, answers, Policy())
-        for file in files(folder)
+        for file in files(folder, lambda name: True)
         if not file.junk
     ]
     if not read:
@@ -197,14 +197,19 @@ def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
 
 
 def _examined(file: File, owner: Owner, direct: bool, answers: Collection[str], policy: Policy) -> HandedIn:
-    """Look into one file; what it holds is not kept."""
+    """Look into one file; what it holds is not kept.
+
+    It was handed in when the platform says, else when the file that has the student's name was written. Dates inside
+    a zip of the student's own are the student's.
+    """
     assert owner.student is not None
-    when = min(owner.when or file.when, datetime.now().astimezone())
+    written = file.dates[0 if direct else min(1, len(file.dates) - 1)]
+    when = min(owner.when or written, datetime.now().astimezone())
     days = policy.days_late(owner.student, when, owner.late)
     parts = file.outer if direct or not file.inner else file.inner
     handed = HandedIn(owner.student, file, when, owner.how, direct, days, owner.number, parts[owner.depth :])
     suffix = _suffix(file)
-    if suffix not in _NOTEBOOKS:
+    if suffix not in NAMES:
         return replace(handed, problem=file.problem or f"a file {suffix} is no notebook: hand in the .ipynb")
     try:
         data = file.read()
@@ -222,7 +227,9 @@ def _suffix(file: File) -> str:
     return os.path.splitext(file.name)[1].lower()
 
 
-def _precedence(handed: HandedIn, when: datetime | None = None) -> tuple[bool, bool, bool, bool, datetime, int, int]:
+def _precedence(
+    handed: HandedIn, when: datetime | None = None
+) -> tuple[bool, bool, bool, bool, datetime, int, datetime, int]:
     numbered = re.search(r"-(\d{1,9})\.ipynb$", handed.file.place)
     return (
         handed.direct,
@@ -231,6 +238,7 @@ def _precedence(handed: HandedIn, when: datetime | None = None) -> tuple[bool, b
         bool(handed.defines),
         when or handed.when,
         handed.number,
+        handed.file.dates[-1],
         int(numbered[1]) if numbered else 0,
     )
 
