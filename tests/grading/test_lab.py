@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -172,15 +173,17 @@ def test_the_same_submission_graded_many_times_over_by_two_workers_gets_one_resu
 def test_a_worker_that_dies_costs_only_its_submission_and_that_one_is_tried_again(tmp_path: Path, monkeypatch) -> None:
     right = task(tmp_path, "right", classroom.notebook([FIRST.id]), [FIRST])
     dead = task(tmp_path, "dead", classroom.notebook([FIRST.id]), [FIRST])
-    turns = []
+    ready: list[Any] = []
     really = workers.wait
 
-    def wait(connections: list[Any]) -> Any:
-        turns.append(connections)
-        if len(turns) == 2:  # the first submission is at the worker
+    def wait(connections: list[Any], timeout: float) -> Any:
+        if len(ready) == 1:  # the worker has begun, so the first submission is there
             [child] = multiprocessing.active_children()
             child.kill()
-        return really(connections)
+            ready.append(child)
+        found = really(connections, timeout)
+        ready.extend(found)
+        return found
 
     monkeypatch.setattr(workers, "wait", wait)
     setting = Setting("attention", KEY, Limits(), False)
@@ -293,6 +296,19 @@ def test_policy_and_overrides_reach_sheets_and_pages(pair) -> None:
     assert rows(folder / "grades" / "grades.csv")[0]["attention"] == str(classroom.POINTS + 5)
     page = (folder / "grades" / "feedback" / "s1.html").read_text(encoding="utf-8")
     assert "Well argued." in page and "50% of the points are taken off" in page
+
+
+def test_one_of_a_group_hands_in_for_all_and_each_has_a_page(pair) -> None:
+    folder, _ = pair
+    (folder / "submissions" / "s2.ipynb").unlink()
+    (folder / "roster.csv").write_text("id,name,group\ns1,A,Team 1\ns2,B,Team 2\ns3,C,Team 1\n")
+    assert cli.main(command(folder, "--groups", "--due", "2020-01-01 Europe/Berlin")) == 0
+    points = {row["id"]: row["points"] for row in rows(folder / "grades" / "questions.csv")}
+    assert points["s3"] == str(classroom.POINTS) and points["s2"] == ""
+    report = (folder / "grades" / "report.md").read_text(encoding="utf-8")
+    assert "Due 2020-01-01 23:59 CET (UTC+0100)." in report and "word for word" not in report
+    with zipfile.ZipFile(folder / "grades" / "feedback.zip") as archive:
+        assert sorted(archive.namelist()) == ["s1.html", "s1_s3.html"]
 
 
 def test_the_folder_of_another_lab_s_grades_is_not_written_over(pair, capsys) -> None:
