@@ -213,10 +213,12 @@ class Fake:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.calls: list[Any] = []
         self.stopped = True
 
     def __call__(self, tasks: list[Task], setting: Setting, jobs: int) -> Iterator[tuple[Task, list[Result]]]:
         self.asked = [(one.handed.student, one.ids) for one in tasks]
+        self.calls.append((self.asked, jobs))
         for one in tasks:
             found = [exercise.find(id) for id in one.ids]
             results = [Result(e.id, e.title, e.points, e.points, "Right.") for e in found]
@@ -239,8 +241,10 @@ def pair(tmp_path: Path, monkeypatch) -> tuple[Path, Fake]:
     return tmp_path, fake
 
 
-def test_what_a_limit_stopped_is_tried_again_on_the_next_run_and_nothing_else(pair) -> None:
+def test_what_a_limit_stopped_is_tried_again_alone_and_on_the_next_run_and_nothing_else(pair) -> None:
     folder, fake = pair
+    every = tuple(one.id for one in EXERCISES)
+    assert fake.calls == [([("s1", every), ("s2", every)], 2), ([("s1", (FIRST.id,))], 1)]
     report = (folder / "grades" / "report.md").read_text(encoding="utf-8")
     assert (
         f"(a busy machine can be the reason; the next run tries again)\n\n- `s1` (`Student s1`): `{FIRST.id}`" in report

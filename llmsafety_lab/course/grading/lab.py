@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from llmsafety_lab.checking.result import Result
 from llmsafety_lab.course import depends
 from llmsafety_lab.course.grading import overrides, reports
 from llmsafety_lab.course.grading.foreign import quoted
-from llmsafety_lab.course.grading.grade import read_key, write
+from llmsafety_lab.course.grading.grade import LIMITED, read_key, write
 from llmsafety_lab.course.grading.policy import read_policy
 from llmsafety_lab.course.grading.roster import Student, read_roster
 from llmsafety_lab.course.grading.sandbox import Limits, SandboxError, why_not
@@ -121,9 +121,10 @@ def grade_lab(
             if wanted:
                 tasks.append(Task(found.chosen[id], tuple(wanted)))
         setting = Setting(topic, key, limits, unsafe)
-        with contextlib.closing(graded(tasks, setting, jobs)) as done:
-            for task, results in tqdm(done, total=len(tasks), unit="student", desc="grading", disable=not tasks):
-                states[task.handed.student].add(results)
+        _grade(tasks, setting, jobs, states)
+        stopped = [Task(found.chosen[id], left) for id, state in states.items() if (left := state.stopped())]
+        if stopped and tasks:
+            _grade(stopped, setting, 1, states)  # once more, one by one: the machine may have been busy
         scores = []
         for student in students:
             results = states[student.id].ordered(exercises) if student.id in states else []
@@ -134,6 +135,12 @@ def grade_lab(
                 results = overrides.applied(results, by_hand, student.id)
             scores.append(Score(student, results, days, policy.kept(days)))
         return reports.write_all(out, topic, exercises, found, scores, policy.due)
+
+
+def _grade(tasks: Sequence[Task], setting: Setting, jobs: int, states: Mapping[str, _State]) -> None:
+    with contextlib.closing(graded(tasks, setting, jobs)) as done:
+        for task, results in tqdm(done, total=len(tasks), unit="student", desc="grading", disable=not tasks):
+            states[task.handed.student].add(results)
 
 
 def plan(
@@ -182,6 +189,10 @@ class _State:
         kept = self._results.get(exercise_id)
         asked = again is not None and again.holds(self._path.stem, exercise_id)
         return kept is None or bool(kept.again) or asked
+
+    def stopped(self) -> tuple[str, ...]:
+        """Return the exercises that a limit stopped."""
+        return tuple(id for id, result in self._results.items() if result.again == LIMITED)
 
     def add(self, results: Sequence[Result]) -> None:
         """Keep results, in the place of earlier ones."""
