@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import dis
 import re
-from collections.abc import Iterable
+import types
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -34,7 +36,15 @@ _CALLABLE = {
     "zip",
     "enumerate",
 }
+_CALLABLE |= {"partial", "defaultdict", "Counter", "deque", "namedtuple", "product", "map", "filter", "reversed"}
 _CALLABLE_ROOTS = {"math", "torch", "nn", "F", "np", "numpy", "re", "regex", "string", "codecs", "unicodedata", "sys"}
+_CALLABLE_ROOTS |= {"functools", "itertools", "collections", "operator"}
+_CHANGES = {"append", "extend", "insert", "add", "update", "setdefault", "sort", "reverse", "remove", "discard", "pop"}
+_METHODS = _CHANGES | {"items", "keys", "values", "get", "copy", "encode", "decode", "split", "join", "strip", "lower"}
+_METHODS |= {"upper", "casefold", "replace", "startswith", "endswith", "index", "count", "format", "union"}
+_IN_A_NOTEBOOK = ("__name__ == '__main__'", "'__main__' == __name__")
+_LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+_COMPOUND = (ast.For, ast.While, ast.If, ast.With, ast.Try)
 _BODY_RUNS = re.compile(r"%%(time|capture|prun)\b")
 
 
@@ -69,10 +79,29 @@ def as_python(source: str) -> str:
     return "\n" * start + TransformerManager().transform_cell(text)
 
 
-def definitions(tree: ast.Module) -> ast.Module:
-    """Return a cell's imports, functions, classes and constants: what a graded run keeps of it."""
-    kept: list[ast.stmt] = [node for node in tree.body if is_definition(node)]
-    return ast.Module(kept, [])
+def flat(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Give a cell's statements; those under ``if __name__ == "__main__"``, which is true in a notebook, as its own."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) in _IN_A_NOTEBOOK:
+            yield from flat(ast.Module(node.body, []))
+        else:
+            yield node
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Return the functions and classes that a cell defines."""
+    return {node.name for node in flat(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def definitions(tree: ast.Module, own: Collection[str] = ()) -> ast.Module:
+    """Return a cell's imports, functions, classes and constants: what a graded run keeps of it.
+
+    Parameters
+    ----------
+    own
+        The functions and classes that the notebook defines (see `defined`). What is made by them is a constant, too.
+    """
+    return ast.Module([node for node in flat(tree) if is_definition(node, own)], [])
 
 
 def assigned(node: ast.stmt) -> set[str]:
@@ -83,27 +112,42 @@ def assigned(node: ast.stmt) -> set[str]:
             found.add(part.id)
         elif isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
             found.add(_root(part))
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr in _CHANGES:
+            found.add(_root(part.func))
+        elif isinstance(part, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in part.names}
     return found - {""}
 
 
-def dropped(tree: ast.Module) -> list[tuple[ast.stmt, set[str]]]:
+def dropped(tree: ast.Module, own: Collection[str] = ()) -> list[tuple[ast.stmt, set[str]]]:
     """Return the statements of a cell that a graded run leaves out, each with the names that it gives a value to."""
-    return [(node, assigned(node)) for node in tree.body if not is_definition(node)]
+    return [(node, assigned(node)) for node in flat(tree) if not is_definition(node, own)]
 
 
-def read(tree: ast.AST) -> set[str]:
-    """Return the names that a piece of code reads and does not itself give a value to."""
-    names = [part for part in ast.walk(tree) if isinstance(part, ast.Name)]
-    own = {name.id for name in names if isinstance(name.ctx, ast.Store)}
-    own |= {part.arg for part in ast.walk(tree) if isinstance(part, ast.arg)}
-    return {name.id for name in names} - own
+def read(tree: ast.Module | ast.stmt) -> set[str]:
+    """Return the names that a statement takes from the notebook, and not from its own functions."""
+    module = tree if isinstance(tree, ast.Module) else ast.Module([tree], [])
+    try:
+        waiting = [compile(module, "<cell>", "exec", dont_inherit=True)]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
+    found = set()
+    while waiting:
+        code = waiting.pop()
+        found |= {step.argval for step in dis.get_instructions(code) if step.opname in _LOADS}
+        waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return found
 
 
-def is_definition(node: ast.stmt) -> bool:
+def is_definition(node: ast.stmt, own: Collection[str] = ()) -> bool:
     """Say whether a graded run keeps a statement."""
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        return node.value is not None and _is_constant(node.value)
-    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+    if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
+        return True
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return node.value is not None and _is_constant(node.value, own)
+    if isinstance(node, _COMPOUND) and any(isinstance(part, ast.FunctionDef | ast.ClassDef) for part in ast.walk(node)):
+        return False
+    return isinstance(node, (*_COMPOUND, ast.Expr)) and bool(assigned(node)) and _is_constant(node, own)
 
 
 def why_missing(cells: Iterable[tuple[int, str]], name: str) -> str:
@@ -121,10 +165,10 @@ def why_missing(cells: Iterable[tuple[int, str]], name: str) -> str:
             if re.search(rf"\b{re.escape(name)}\b", source):
                 return f"Cell {number} holds the name, but Python cannot read that cell."
             continue
-        for node in tree.body:
+        for node in flat(tree):
             place = f"Cell {number}, line {node.lineno}"
             if isinstance(node, ast.Assign | ast.AnnAssign) and name in assigned(node):
-                kept = "is no function and no class" if is_definition(node) else f"is not kept: {GRADED}"
+                kept = "is no function and no class" if is_definition(node, defined(tree)) else f"is not kept: {GRADED}"
                 return f"{place}: what is given to {name} there {kept}. Write it with def or class."
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 if name.lower() == node.name.lower() and name != node.name:
@@ -148,16 +192,20 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _is_constant(node: ast.AST) -> bool:
+def _is_constant(node: ast.AST, own: Collection[str]) -> bool:
     if isinstance(node, ast.Lambda):
         return True
-    if isinstance(node, ast.Call) and not _is_cheap(node):
+    if isinstance(node, ast.Call) and not _is_cheap(node, own):
         return False
-    return all(map(_is_constant, ast.iter_child_nodes(node)))
+    return all(_is_constant(part, own) for part in ast.iter_child_nodes(node))
 
 
-def _is_cheap(call: ast.Call) -> bool:
+def _is_cheap(call: ast.Call, own: Collection[str]) -> bool:
     root = call.func
+    if isinstance(root, ast.Attribute) and root.attr in _METHODS:
+        return True
     while isinstance(root, ast.Attribute):
         root = root.value
-    return isinstance(root, ast.Name) and (root.id in _CALLABLE if root is call.func else root.id in _CALLABLE_ROOTS)
+    if not isinstance(root, ast.Name):
+        return False
+    return root.id in _CALLABLE or root.id in own if root is call.func else root.id in _CALLABLE_ROOTS

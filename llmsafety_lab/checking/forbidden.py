@@ -10,6 +10,8 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from llmsafety_lab.checking import cells
+
 
 class Forbidden(Exception):
     """The answer calls what the exercise asks the student to write."""
@@ -51,17 +53,14 @@ def used(trees: Sequence[ast.Module], answer: str) -> list[tuple[str, ast.stmt]]
         name = waiting.pop()
         if name not in found:
             found[name] = bound.get(name, [])
-            waiting += [part.id for node in found[name] for part in ast.walk(node) if isinstance(part, ast.Name)]
+            waiting += [read for node in found[name] for read in cells.read(node)]
     return [(name, node) for name, nodes in found.items() for node in nodes]
 
 
 def _binds(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
-    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+    return sorted(cells.assigned(node))
 
 
 def _forbidden_names(node: ast.stmt, last: set[str], only: str) -> Iterator[tuple[str, int]]:

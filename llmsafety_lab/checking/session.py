@@ -75,20 +75,22 @@ class Session:
         No student code runs here.
         """
         problems = []
-        left_out: list[tuple[str, set[str]]] = []
+        parsed: list[tuple[int, str, ast.Module]] = []
         for number, source in cells:
             name = f"<cell {number}>"
             try:
                 source = notebook.as_python(source)
                 linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-                tree = ast.parse(source, name)
-                self.definitions.append((name, notebook.definitions(tree)))
-                lost = [(f"line {node.lineno} of cell {number}", names) for node, names in notebook.dropped(tree)]
-                left_out += lost
-                self.dropped |= {name for _, names in lost for name in names}
+                parsed.append((number, name, ast.parse(source, name)))
             except (SyntaxError, ValueError, RecursionError, MemoryError, RuntimeError) as error:
                 line = getattr(error, "lineno", None)
                 problems.append(f"Cell {number} cannot be read{f', line {line}' if line else ''}: {_message(error)}")
+        own = {name for _, _, tree in parsed for name in notebook.defined(tree)}
+        left_out: list[tuple[str, set[str]]] = []
+        for number, name, tree in parsed:
+            self.definitions.append((name, notebook.definitions(tree, own)))
+            left_out += [(f"line {node.lineno} of cell {number}", names) for node, names in notebook.dropped(tree, own)]
+        self.dropped = {name for _, names in left_out for name in names}
         trees = [tree for _, tree in self.definitions]
         forbidden.refuse(trees, answer, forbid)
         needed = {id(node) for _, node in forbidden.used(trees, answer)}
@@ -110,7 +112,10 @@ class Session:
                 try:
                     exec(compile(ast.Module([statement], []), name, "exec"), self.namespace)
                 except BaseException as error:
-                    problems.append(describe(error)["text"])
+                    lost = ", ".join(sorted(notebook.assigned(statement)))
+                    problems.append(
+                        describe(error)["text"] + f" (so {lost} of {name.strip('<>')} is not there)" * bool(lost)
+                    )
         return problems
 
     def _has(self, name: str) -> bool:

@@ -79,6 +79,7 @@ def grade(options: argparse.Namespace) -> int:
             roster=options.roster,
             due=options.due,
             policy_file=options.policy,
+            groups=options.groups,
         )
         print("\n".join(lines))
         return 0
@@ -98,6 +99,7 @@ def grade(options: argparse.Namespace) -> int:
         due=options.due,
         policy_file=options.policy,
         overrides_file=options.overrides,
+        groups=options.groups,
         again=Again(options.regrade or "", options.exercise or "") if asked else None,
         unsafe=options.unsafe,
     )
@@ -231,7 +233,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("submissions", type=Path, help="a folder of notebooks and of the platform's downloads")
     one.add_argument("--lab", required=True, help="the topic, such as attention")
     one.add_argument(
-        "--roster", type=Path, required=True, help="CSV: id,name and where known email,canvas_id,moodle_id"
+        "--roster", type=Path, required=True, help="CSV: id,name and where known email,canvas_id,moodle_id,group"
     )
     one.add_argument("--key", type=Path, help="the course's secret (llmsafety-lab key makes one)")
     one.add_argument("--out", type=Path, help="the folder for the results; a second run goes on there")
@@ -239,9 +241,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--due",
         type=_moment,
-        help="what is newer is late: 2027-03-01 (the end of that day), 2027-03-01T18:00 or 2027-03-01T18:00+01:00",
+        metavar="DATE",
+        help="what is newer is late: 2027-03-01 (the end of that day), 2027-03-01T18:00+01:00, "
+        "or with a time zone '2027-03-01 Europe/Berlin' (default: this machine's)",
     )
-    one.add_argument("--policy", type=Path, help="YAML: due, extensions, grace_minutes, percent_a_day, most_percent")
+    one.add_argument(
+        "--policy", type=Path, help="YAML: due, zone, extensions, grace_minutes, percent_a_day, most_percent"
+    )
+    one.add_argument("--groups", action="store_true", help="students of one group in the roster hand in together")
     one.add_argument("--overrides", type=Path, help="CSV: student,exercise,points and where wanted comment,of")
     one.add_argument(
         "--regrade",
@@ -315,8 +322,8 @@ def _moment(text: str) -> datetime:
 
     try:
         return moment(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no date such as 2027-03-01 or 2027-03-01T18:00+01:00") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}: write 2027-03-01 or 2027-03-01T18:00+01:00") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

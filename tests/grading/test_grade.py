@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import textwrap
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import classroom
 import nbformat
@@ -18,7 +21,7 @@ from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.result import Result
 from llmsafety_lab.course import cli
 from llmsafety_lab.course.book import masters
-from llmsafety_lab.course.grading import sandbox
+from llmsafety_lab.course.grading import grade, sandbox
 from llmsafety_lab.course.grading.grade import grade_one, read_key
 from llmsafety_lab.course.grading.sandbox import Limits, Sandbox
 from llmsafety_lab.course.grading.submissions import Submission
@@ -34,7 +37,7 @@ def box() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_a_right_submission_takes_less_than_two_seconds(box: Sandbox) -> None:
+def test_a_right_submission_takes_seconds_and_not_minutes(box: Sandbox) -> None:
     submission = Submission("s", "s.ipynb", classroom.notebook(), "", datetime.now(), False)
     seconds = []
     for _ in range(5):
@@ -42,7 +45,7 @@ def test_a_right_submission_takes_less_than_two_seconds(box: Sandbox) -> None:
         results = grade_one(submission, classroom.EXERCISES, b"0" * 16, box)
         seconds.append(time.perf_counter() - started)
     assert all(result.passed for result in results), [result.to_text() for result in results]
-    assert min(seconds) < 2
+    assert min(seconds) < 4  # 1.2 on an idle machine
 
 
 @pytest.mark.parametrize("lab", exercise.topics())
@@ -137,6 +140,14 @@ RIGHT = masters.solutions(classroom.LAB)[FIRST.id]
         "%%time\n" + RIGHT,
         "%matplotlib inline\n" + RIGHT + f"\n{FIRST.answer}?",
         RIGHT.replace(":\n", ":\n    display(1); get_ipython().run_line_magic('time', '1')\n", 1),
+        "if __name__ == '__main__':\n" + textwrap.indent(RIGHT, "    "),
+        f"import functools\n{RIGHT.replace(FIRST.answer, 'inner', 1)}\n{FIRST.answer} = functools.partial(inner)",
+        f"class A:\n{textwrap.indent(RIGHT.replace(f'{FIRST.answer}(', '__call__(self, ', 1), '    ')}\n"
+        f"{FIRST.answer} = A()",
+        "T = {}\nfor b in range(9):\n    T[b] = b\nN = []\nfor b in T:\n    N.append(b)\n"
+        "def make():\n    return 3\nM = make()\n"
+        + RIGHT.replace(":\n", ":\n    assert T[8] == 8 and len(N) == 9 and M == 3\n", 1),
+        RIGHT + "\ndef slow():\n    while True: pass\nmask = slow()\nfor scores in range(3):\n    slow()",
     ],
 )
 def test_whatever_ipython_accepts_in_a_cell_keeps_its_points(code: str, box: Sandbox) -> None:
@@ -147,8 +158,8 @@ def test_whatever_ipython_accepts_in_a_cell_keeps_its_points(code: str, box: San
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        (f"if __name__ == '__main__':\n    def {FIRST.answer}(): pass", "defined inside a statement with if"),
-        (f"import functools\n{FIRST.answer} = functools.partial(print)", "is not kept"),
+        (f"if True:\n    def {FIRST.answer}(): pass", "defined inside a statement with if"),
+        (f"{FIRST.answer} = open('model').load()", "is not kept"),
         (f"class Mine:\n    def {FIRST.answer}(self): pass", "a method of the class Mine"),
         (f"def {FIRST.answer.upper()}(): pass", "the name has to be"),
         (f"def {FIRST.answer}(:", "cannot read that cell"),
@@ -168,12 +179,36 @@ def test_what_stands_in_a_markdown_cell_is_named_as_the_reason(box: Sandbox) -> 
 
 
 def test_a_statement_that_was_left_out_and_an_import_that_failed_are_named_as_the_cause(box: Sandbox) -> None:
-    filled = f"T = {{}}\nfor b in range(9):\n    T[b] = b\ndef {FIRST.answer}(q, k, v, mask=None):\n    return T[1]"
+    filled = (
+        f"T = {{}}\nfor b in range(9):\n    T[b] = open(b)\ndef {FIRST.answer}(q, k, v, mask=None):\n    return T[1]"
+    )
     failed = f"import not_there\ndef {FIRST.answer}(q, k, v, mask=None):\n    return not_there.f(q)"
     [left_out] = graded(filled, box)
     [missing] = graded(failed, box)
     assert "KeyError" in left_out.message and "line 2 of cell 1 does to T is not run" in left_out.hint
     assert "No module named 'not_there'" in missing.hint
+
+
+def test_the_time_that_a_box_needs_to_start_is_not_the_student_s(box: Sandbox, monkeypatch) -> None:
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def monotonic(cls) -> float:
+            return cls.now
+
+    class Slow:
+        limits = Limits()
+
+        @contextlib.contextmanager
+        def run(self, seconds: float | None = None) -> Iterator[Any]:
+            Clock.now += 50
+            with box.run(seconds) as line:
+                yield line
+
+    monkeypatch.setattr(grade, "time", Clock)
+    submission = Submission("s", "s.ipynb", classroom.notebook(), "", datetime.now(), False)
+    assert all(result.passed for result in grade_one(submission, classroom.EXERCISES, b"0" * 16, Slow()))
 
 
 def test_a_submission_has_a_time_of_its_own_and_what_a_limit_stopped_is_marked() -> None:

@@ -8,13 +8,17 @@ import stat
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import classroom
 import pytest
 
+from llmsafety_lab.checking.result import Result
 from llmsafety_lab.course import cli
+from llmsafety_lab.course.grading import gradescope
 from llmsafety_lab.course.grading.grade import grade_one
 from llmsafety_lab.course.grading.sandbox import Limits
 from llmsafety_lab.course.grading.submissions import Submission
@@ -106,3 +110,19 @@ def test_where_the_container_allows_no_sandbox_the_code_runs_as_another_user(tmp
     with Unsafe("attention", Limits(), uid=uid) as box:
         result = grade_one(submission, [first], b"0" * 16, box)[0]
     assert ("PermissionError" in result.message) == bool(uid), result.message
+
+
+def test_what_a_limit_stopped_is_tried_once_more_because_there_is_no_next_run(monkeypatch) -> None:
+    every = classroom.EXERCISES
+    right = [Result(one.id, one.title, one.points, one.points) for one in every]
+    stopped = replace(right[1], earned=0, again="limit")
+    asked = []
+
+    def graded(submission: Submission, exercises: list[Any], key: bytes, box: Any) -> list[Result]:
+        asked.append([one.id for one in exercises])
+        return [right[0], stopped, *right[2:]] if len(asked) == 1 else [right[1]]
+
+    monkeypatch.setattr(gradescope, "grade_one", graded)
+    submission = Submission("s", "s", b"", "", datetime.now(), False)
+    assert gradescope._graded(submission, "attention", b"", None) == right
+    assert asked == [[one.id for one in every], [every[1].id]]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -120,6 +121,25 @@ def test_a_second_run_grades_nothing_twice_and_changes_nothing(thirty) -> None:
     assert time.monotonic() - started < 8
 
 
+DIES = """
+import os, signal, sys
+from llmsafety_lab.course import cli
+from llmsafety_lab.course.grading import lab, reports
+name, moment = sys.argv[1:3]
+really = lab.write
+def write(path, text):
+    if path.name != name:
+        return really(path, text)
+    if moment == "in the middle":
+        path.with_name(f".{name}.part").write_text(text[: len(text) // 2])
+    elif moment == "after":
+        really(path, text)
+    os.kill(os.getpid(), signal.SIGKILL)
+lab.write = reports.write = write
+cli.main(sys.argv[3:])
+"""
+
+
 def test_killed_at_any_moment_and_run_again_gives_the_same_grades(tmp_path: Path) -> None:
     first = classroom.plain("import math\nimport torch\n" + classroom.masters.solutions(classroom.LAB)[FIRST.id])
     names = ["a", "b", "c", "d"]
@@ -128,16 +148,17 @@ def test_killed_at_any_moment_and_run_again_gives_the_same_grades(tmp_path: Path
         classroom.course(folder, names)
         for number, name in enumerate(names):
             (folder / "submissions" / f"{name}.ipynb").write_bytes(first if number % 2 else classroom.notebook([]))
-    killed = [sys.executable, "-m", "llmsafety_lab.course.cli", *command(tmp_path / "killed", "--jobs", "1")]
-    state = tmp_path / "killed" / "grades" / "state"
-    process = subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 400
-    while process.poll() is None and not list(state.glob("*.json")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 0 < len(list(state.glob("*.json"))) < 4
-    assert cli.main(command(tmp_path / "killed")) == cli.main(command(tmp_path / "whole")) == 0
+    again = command(tmp_path / "killed", "--jobs", "1")
+    kept = tmp_path / "killed" / "grades" / "state"
+    for name, moment, left in (
+        ("a.json", "in the middle", []),
+        ("b.json", "after", ["a", "b"]),
+        ("questions.csv", "in the middle", names),
+    ):
+        done = subprocess.run([sys.executable, "-c", DIES, name, moment, *again], capture_output=True, timeout=400)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert [path.stem for path in sorted(kept.glob("[a-d].json"))] == left
+    assert cli.main(again) == cli.main(command(tmp_path / "whole")) == 0
     assert classroom.tree(tmp_path / "killed" / "grades") == classroom.tree(tmp_path / "whole" / "grades")
 
 
@@ -152,15 +173,17 @@ def test_the_same_submission_graded_many_times_over_by_two_workers_gets_one_resu
 def test_a_worker_that_dies_costs_only_its_submission_and_that_one_is_tried_again(tmp_path: Path, monkeypatch) -> None:
     right = task(tmp_path, "right", classroom.notebook([FIRST.id]), [FIRST])
     dead = task(tmp_path, "dead", classroom.notebook([FIRST.id]), [FIRST])
-    turns = []
+    ready: list[Any] = []
     really = workers.wait
 
-    def wait(connections: list[Any]) -> Any:
-        turns.append(connections)
-        if len(turns) == 2:  # the first submission is at the worker
+    def wait(connections: list[Any], timeout: float) -> Any:
+        if len(ready) == 1:  # the worker has begun, so the first submission is there
             [child] = multiprocessing.active_children()
             child.kill()
-        return really(connections)
+            ready.append(child)
+        found = really(connections, timeout)
+        ready.extend(found)
+        return found
 
     monkeypatch.setattr(workers, "wait", wait)
     setting = Setting("attention", KEY, Limits(), False)
@@ -190,10 +213,12 @@ class Fake:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.calls: list[Any] = []
         self.stopped = True
 
     def __call__(self, tasks: list[Task], setting: Setting, jobs: int) -> Iterator[tuple[Task, list[Result]]]:
         self.asked = [(one.handed.student, one.ids) for one in tasks]
+        self.calls.append((self.asked, jobs))
         for one in tasks:
             found = [exercise.find(id) for id in one.ids]
             results = [Result(e.id, e.title, e.points, e.points, "Right.") for e in found]
@@ -216,8 +241,10 @@ def pair(tmp_path: Path, monkeypatch) -> tuple[Path, Fake]:
     return tmp_path, fake
 
 
-def test_what_a_limit_stopped_is_tried_again_on_the_next_run_and_nothing_else(pair) -> None:
+def test_what_a_limit_stopped_is_tried_again_alone_and_on_the_next_run_and_nothing_else(pair) -> None:
     folder, fake = pair
+    every = tuple(one.id for one in EXERCISES)
+    assert fake.calls == [([("s1", every), ("s2", every)], 2), ([("s1", (FIRST.id,))], 1)]
     report = (folder / "grades" / "report.md").read_text(encoding="utf-8")
     assert (
         f"(a busy machine can be the reason; the next run tries again)\n\n- `s1` (`Student s1`): `{FIRST.id}`" in report
@@ -275,6 +302,19 @@ def test_policy_and_overrides_reach_sheets_and_pages(pair) -> None:
     assert "Well argued." in page and "50% of the points are taken off" in page
 
 
+def test_one_of_a_group_hands_in_for_all_and_each_has_a_page(pair) -> None:
+    folder, _ = pair
+    (folder / "submissions" / "s2.ipynb").unlink()
+    (folder / "roster.csv").write_text("id,name,group\ns1,A,Team 1\ns2,B,Team 2\ns3,C,Team 1\n")
+    assert cli.main(command(folder, "--groups", "--due", "2020-01-01 Europe/Berlin")) == 0
+    points = {row["id"]: row["points"] for row in rows(folder / "grades" / "questions.csv")}
+    assert points["s3"] == str(classroom.POINTS) and points["s2"] == ""
+    report = (folder / "grades" / "report.md").read_text(encoding="utf-8")
+    assert "Due 2020-01-01 23:59 CET (UTC+0100)." in report and "word for word" not in report
+    with zipfile.ZipFile(folder / "grades" / "feedback.zip") as archive:
+        assert sorted(archive.namelist()) == ["s1.html", "s1_s3.html"]
+
+
 def test_the_folder_of_another_lab_s_grades_is_not_written_over(pair, capsys) -> None:
     folder, _ = pair
     arguments = command(folder)
@@ -323,3 +363,19 @@ def test_due_takes_a_day_and_a_time_zone() -> None:
     assert cli.parser().parse_args([*base, "2026-11-20T18:00+01:00"]).due.utcoffset().total_seconds() == 3600
     with pytest.raises(SystemExit):
         cli.parser().parse_args([*base, "tomorrow"])
+
+
+def test_a_submission_that_holds_up_its_worker_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the check itself is held up: here, as if a submission had no time of its own."""
+    slow = classroom.plain(f"import time\ndef {FIRST.answer}(*a, **k): time.sleep(200)")
+    tasks = [task(tmp_path / "in", "s1", slow, [FIRST]), task(tmp_path / "in", "s2", classroom.notebook(), [FIRST])]
+    limits = Limits(seconds=300, submission=300)
+    monkeypatch.setattr(workers, "_GRACE", 30 - workers._TRIES * limits.submission)
+    started = time.monotonic()
+    done = {
+        found.handed.student: results
+        for found, results in workers.graded(tasks, Setting("attention", KEY, limits, False), 1)
+    }
+    assert time.monotonic() - started < 280
+    assert done["s1"][0].earned == 0 and "took too long" in done["s1"][0].message
+    assert done["s2"][0].passed

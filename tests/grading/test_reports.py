@@ -128,7 +128,7 @@ def test_feedback_says_what_being_late_costs_and_escapes_what_students_write(han
     page = reports.feedback("attention", Score(Student("s1", "<b>Ada</b>"), [hostile, RIGHT[1]], 2, 0.8), None)
     assert "<script>" not in page and "<b>Ada" not in page and "{{ 7*7 }}" in page
     assert f"{0.8 * RIGHT[1].points:g} of {WRONG[0].points + RIGHT[1].points} points" in page
-    assert "2 days begun. 20% of the points are taken off" in page
+    assert "2 days late (a day begun counts). 20% of the points are taken off" in page
 
 
 def test_feedback_goes_back_under_the_platform_s_own_names(tmp_path: Path) -> None:
@@ -147,6 +147,20 @@ def test_feedback_goes_back_under_the_platform_s_own_names(tmp_path: Path) -> No
             "Max_333_assignsubmission_file_/lab.html",
             "byronada_501_7001_lab.html",
         ]
+
+
+def test_pages_of_students_whose_own_zips_hold_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    students = [Student("s1", "Ada"), Student("s2", "Max")]
+    (tmp_path / "in").mkdir()
+    for student in students:
+        with zipfile.ZipFile(tmp_path / "in" / f"{student.id}.zip", "w") as archive:
+            archive.writestr("work/lab.ipynb", classroom.notebook([]))
+    found = collect(tmp_path / "in", students, ANSWERS, Policy())
+    reports.write_all(tmp_path, "attention", EXERCISES, found, [Score(student, WRONG) for student in students])
+    with zipfile.ZipFile(tmp_path / "feedback.zip") as archive:
+        pages = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert sorted(pages) == ["s1.html", "s2.html"]
+    assert "Ada" in pages["s1.html"] and "Max" in pages["s2.html"]
 
 
 def test_messages_that_differ_in_numbers_and_names_are_one_failure() -> None:

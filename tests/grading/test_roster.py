@@ -35,11 +35,16 @@ def written(tmp_path: Path, content: str | bytes) -> Path:
         "id,name,email\ns1,Ada Müller,ada@example.org\n".encode("cp1252"),
         "id;name;email\ns1;Ada Müller;ada@example.org\n".encode("utf-16"),
         "First name,Last name,ID number,Email address\nAda,Müller,s1,ada@example.org\n",
-        "Username,Full name,Email address,Group\ns1,Ada Müller,ada@example.org,A\n",
+        "Username,Full name,Email address,Department\ns1,Ada Müller,ada@example.org,A\n",
     ],
 )
 def test_a_roster_is_read_as_spreadsheets_and_moodle_write_it(tmp_path: Path, content: str | bytes) -> None:
     assert read_roster(written(tmp_path, content)) == [ADA]
+
+
+def test_groups_are_read_from_moodle_s_list(tmp_path: Path) -> None:
+    text = "Username,Full name,Groups\ns1,Ada Müller,Team 1\n"
+    assert read_roster(written(tmp_path, text)) == [Student("s1", "Ada Müller", group="Team 1")]
 
 
 def test_canvas_s_export_with_points_possible_and_test_student(tmp_path: Path) -> None:
@@ -49,7 +54,7 @@ def test_canvas_s_export_with_points_possible_and_test_student(tmp_path: Path) -
 
 
 def test_moodle_s_worksheet(tmp_path: Path) -> None:
-    text = "Identifier,Full name,ID number,Email address,Status\nParticipant 311,Ada Byron,,ada@example.org,No\n"
+    text = "Identifier,Full name,ID number,Email address,Status\nTeilnehmer/in311,Ada Byron,,ada@example.org,No\n"
     assert read_roster(written(tmp_path, text)) == [
         Student("ada@example.org", "Ada Byron", "ada@example.org", "", "311")
     ]
@@ -84,7 +89,13 @@ def test_a_day_alone_means_its_end_and_time_zones_work() -> None:
     assert moment("2026-11-20").replace(tzinfo=None) == datetime(2026, 11, 20, 23, 59, 59, 999999)
     assert moment("2026-11-20T18:00").replace(tzinfo=None) == datetime(2026, 11, 20, 18)
     assert moment("2026-11-20T18:00+02:00") == datetime(2026, 11, 20, 16, tzinfo=UTC)
-    for nonsense in ("soon", "2026-13-01", 7):
+    assert moment("2026-11-20+01:00") == datetime(2026, 11, 20, 22, 59, 59, 999999, tzinfo=UTC)
+    assert moment("2026-07-20 Europe/Berlin") == datetime(2026, 7, 20, 21, 59, 59, 999999, tzinfo=UTC)
+    assert moment("2026-11-20T18:00 Asia/Kolkata") == datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+    assert moment("2026-11-20 18:00 Asia/Kolkata") == moment("2026-11-20 18:00+05:30")
+    assert moment("2026-11-20", "Europe/Berlin") == datetime(2026, 11, 20, 22, 59, 59, 999999, tzinfo=UTC)
+    assert moment("2026-11-20T18:00Z", "Europe/Berlin") == datetime(2026, 11, 20, 18, tzinfo=UTC)
+    for nonsense in ("soon", "2026-13-01", 7, "2026-11-20 Europe/Nowhere", "2026-11-20 ../../etc", "2026-11-20T"):
         with pytest.raises(ValueError):
             moment(nonsense)
 
@@ -101,6 +112,9 @@ def test_the_policy_knows_extensions_grace_and_what_days_cost(tmp_path: Path) ->
     assert policy.days_late("s2", due + timedelta(days=6), True) == 0
     assert policy.days_late("s2", due + timedelta(days=8), False) == 1
     assert policy.days_late("s1", due, True) == 1
+    path.write_text("due: 2026-11-20\nzone: Europe/Berlin\nextensions: {s2: 2026-11-27}\n")
+    assert read_policy(path, None, {"s2"}).due == datetime(2026, 11, 20, 22, 59, 59, 999999, tzinfo=UTC)
+    assert read_policy(path, None, {"s2"}).extensions["s2"] == datetime(2026, 11, 27, 22, 59, 59, 999999, tzinfo=UTC)
     assert Policy().days_late("s1", due, False) == 0
     assert read_policy(path, due + timedelta(days=9), {"s2"}).due == due + timedelta(days=9)
 
@@ -114,6 +128,7 @@ def test_the_policy_knows_extensions_grace_and_what_days_cost(tmp_path: Path) ->
         ("extensions: {s9: 2026-11-20}", "s9"),
         ("percent_a_day: 120", "0 to 100"),
         ("grace_minutes: -1", "not below 0"),
+        ("due: 2026-11-20\nzone: Mars", "no time zone 'Mars'"),
         ("a: [", "cannot be read"),
     ],
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import unicodedata
 import zipfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import classroom
@@ -28,6 +29,10 @@ ROSTER = [
     Student("k19", "Kim Park"),
     Student("t1", "Tom Same", moodle_id="911"),
     Student("t2", "Tom Same", moodle_id="912"),
+    Student("j1", "José Núñez-Ruiz", "jose@example.org"),
+    Student("l1", "李娜", canvas_id="x7Yq2"),
+    Student("m1", "Ann Moller"),
+    Student("m2", "Ann Møller"),
 ]
 LAB = classroom.plain("def mask(x):\n    return x")
 OTHER = classroom.plain("def something_else(x):\n    return x")
@@ -89,6 +94,23 @@ def places(found: Found) -> dict[str, str]:
         ("Lab_1_K19_attempt_2026-11-20-10-30-00_attention.ipynb", "k19"),
         ("4711-815 - Li Na - Nov 20, 2026 1130 PM/attention.ipynb", "u003"),
         ("4711-815 - Li Na - Nov 20, 2026 1130 PM - attention.ipynb", "u003"),
+        ("4711-815 - Li Na - 20 November, 2026 2330/attention.ipynb", "u003"),
+        ("Max Mueller_333_assignsubmission_file_/attention.ipynb", "u002"),
+        ("Max Muller_333_assignsubmission_file_attention.ipynb", "u002"),
+        ("Jose Nunez-Ruiz_333_assignsubmission_file_/attention.ipynb", "j1"),
+        ("Team-1 a-José Núñez-Ruiz_333_assignsubmission_file_/attention.ipynb", "j1"),
+        ("Team 1-Teilnehmerin_902_assignsubmission_file_/attention.ipynb", "u002"),
+        ("李 娜_333_assignsubmission_file_/attention.ipynb", "l1"),
+        ("anon_x7Yq2_9001_attention.ipynb", "l1"),
+        ("anon_LATE_x7Yq2_9001_attention.ipynb", "l1"),
+        ("Ann Møller_333_assignsubmission_file_/attention.ipynb", "m2"),
+        ("Copy of u003.ipynb", "u003"),
+        ("Lab 1/Kopie von Copy of k19 (1).ipynb", "k19"),
+        ("Kim Park - attention.ipynb", "k19"),
+        ("Kim Park/attention.ipynb", "k19"),
+        ("park_kim_attention.ipynb", "k19"),
+        ("李娜.ipynb", "l1"),
+        ("submitted/u003/attention/attention.ipynb", "u003"),
     ],
 )
 def test_every_platform_s_names_find_their_student_unpacked_and_in_a_zip(
@@ -109,6 +131,11 @@ def test_every_platform_s_names_find_their_student_unpacked_and_in_a_zip(
         "u003x.ipynb",
         "Lab 1_nobody_attempt_2026-11-20-10-30-00_u003.ipynb",
         "4711-815 - No One - Nov 20, 2026 1130 PM/u003.ipynb",
+        "anon_zzzzz_9001_u003.ipynb",
+        "Kim Parker - attention.ipynb",
+        "kim_attention.ipynb",
+        "Ann Moller_333_assignsubmission_file_/attention.ipynb",
+        "---_333_assignsubmission_file_/attention.ipynb",
     ],
 )
 def test_what_fits_nobody_or_two_is_given_to_nobody(tmp_path: Path, name: str) -> None:
@@ -166,6 +193,95 @@ def test_a_zip_in_a_zip_is_opened_within_bounds(tmp_path: Path) -> None:
     found = found_in(tmp_path)
     assert found.chosen["u001"].read().data == LAB
     assert "is not opened" in found.chosen["u002"].problem and "is not opened" in found.chosen["u003"].problem
+
+
+EXPORT = b"""---
+submission_77:
+  :submitters:
+  - :name: Somebody Else
+    :sid: U003
+    :email: x@example.org
+  - :name: Kim Park
+  :created_at: 2026-11-20 10:00:00.000000000 Z
+submission_78:
+  :submitters:
+  - :name: No One
+"""
+
+
+def test_gradescope_s_export_says_whose_each_folder_is_and_no_student_s_list_does(tmp_path: Path) -> None:
+    export = {
+        "assignment_1_export/submission_metadata.yml": EXPORT,
+        "assignment_1_export/submission_77/lab.ipynb": LAB,
+        "assignment_1_export/submission_77/u001.ipynb": OTHER,
+        "assignment_1_export/submission_78/u002.ipynb": LAB,
+    }
+    for name, data in export.items():
+        put(tmp_path / "a" / name, data)
+    put(tmp_path / "b" / "assignment_1_export.zip", zipped(export))
+    for folder in ("a", "b"):
+        found = found_in(tmp_path / folder, datetime(2026, 11, 19))
+        assert {student: place.rpartition("/")[2] for student, place in places(found).items()} == {
+            "u003": "lab.ipynb",
+            "k19": "lab.ipynb",
+        }
+        assert found.chosen["u003"].days == 2 and "the group of u003" in found.chosen["k19"].how
+        assert [place.rpartition("/")[2] for place, _ in found.unknown] == ["u002.ipynb"]
+    forged = EXPORT.replace(b"submission_77", b"u001.ipynb")
+    put(tmp_path / "c" / "u001.zip", zipped({"submission_metadata.yml": forged, "u001.ipynb": LAB}))
+    put(tmp_path / "c" / "Nobody_1_assignsubmission_file_" / "submission_metadata.yml", forged)
+    put(tmp_path / "c" / "Nobody_1_assignsubmission_file_" / "u001.ipynb", LAB)
+    put(
+        tmp_path / "c" / "all.zip",
+        zipped({"x.zip": zipped({"submission_metadata.yml": EXPORT, "submission_77/a": LAB})}),
+    )
+    assert set(found_in(tmp_path / "c").chosen) == {"u001"}
+
+
+def test_of_several_files_of_canvas_its_numbers_decide_and_not_the_dates_of_the_download(tmp_path: Path) -> None:
+    put(tmp_path / "byronada_501_7002_attention-2.ipynb", marked("second"), when=1_000_000)
+    put(tmp_path / "byronada_501_7001_attention.ipynb", marked("first"), when=1_000_009)
+    assert "7002" in places(found_in(tmp_path))["u001"]
+    put(tmp_path / "u001_by_mail.ipynb", marked("third"), when=1_000_010)
+    assert places(found_in(tmp_path))["u001"] == "u001_by_mail.ipynb"
+
+
+def test_a_date_in_the_future_is_today(tmp_path: Path) -> None:
+    put(tmp_path / "u003.ipynb", when=4_070_908_800)
+    found = found_in(tmp_path, datetime.now() - timedelta(hours=1))
+    assert found.chosen["u003"].days == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"<!DOCTYPE html><html>", "it is a web page"),
+        (b"\xef\xbb\xbf<html>", "it is a web page"),
+        (b"%PDF-1.4", "it is a PDF"),
+        (b"PK\x03\x04", "it is a zip"),
+        (LAB[:60], "damaged or was cut off"),
+        (LAB[:20] + b"\n<<<<<<< HEAD\n" + LAB[20:], "conflict in git"),
+        (b'{"a": 1}', "it has no cells"),
+        (b"import math", "it is no JSON"),
+    ],
+)
+def test_what_a_file_is_that_is_no_notebook_is_said_in_words(data: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        code_cells(data)
+
+
+def test_what_one_of_a_group_hands_in_counts_for_all_of_it(tmp_path: Path) -> None:
+    students = [Student(id, f"Name {id}", group=group) for id, group in (("a", "Team 1"), ("b", "Team 1"), ("c", ""))]
+    put(tmp_path / "a.ipynb", marked("a's"), when=1_000_000)
+    put(tmp_path / "b.ipynb", marked("b's"), when=2_000_000)
+    put(tmp_path / "c.ipynb", marked("c's"))
+    found = collect(tmp_path, students, ["mask"], Policy(), groups=True)
+    assert places(found) == {"a": "b.ipynb", "b": "b.ipynb", "c": "c.ipynb"}
+    assert places(collect(tmp_path, students, ["mask"], Policy())) == {"a": "a.ipynb", "b": "b.ipynb", "c": "c.ipynb"}
+    put(tmp_path / "only" / "Team 1_lab.ipynb", marked("the team's"))
+    assert set(collect(tmp_path / "only", students, ["mask"], Policy(), groups=True).chosen) == {"a", "b"}
 
 
 def test_the_newest_of_several_counts_and_what_is_after_the_deadline_is_late(tmp_path: Path) -> None:
@@ -269,3 +385,64 @@ def test_code_cells_reads_lists_strings_and_old_notebooks() -> None:
 def test_more_code_than_may_pass_is_refused_with_a_reason() -> None:
     with pytest.raises(InputError, match="characters, more than"):
         code_cells(classroom.plain("#" + "😀" * LONGEST))
+
+
+PLATFORMS = [
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "Lab 1_u0031_attempt_2026-11-20-10-30-00_{}"),
+    ("byronada_501_7001_attention.ipynb", "muellermax_502_9001_{}"),
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "nobody_999_9001_{}"),
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "4711-815 - Kim Park - Nov 20, 2026 1130 AM - {}"),
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "Max Müller_902_assignsubmission_file_{}"),
+]
+
+
+@pytest.mark.parametrize(("own", "name"), PLATFORMS)
+def test_what_a_student_writes_after_the_platform_s_name_takes_nobody_s_place(
+    tmp_path: Path, own: str, name: str
+) -> None:
+    [owner] = found_in(put(tmp_path / "alone" / own).parent).chosen
+    put(tmp_path / "all" / own, when=1_000_000_000)
+    put(tmp_path / "all" / name.format(f"x_{owner}_attempt_2099-01-01-00-00-00.ipynb"))
+    found = found_in(tmp_path / "all")
+    assert places(found)[owner] == own and owner not in found.duplicates
+
+
+def test_an_accent_written_as_a_letter_of_its_own_is_part_of_the_id(tmp_path: Path) -> None:
+    put(tmp_path / (unicodedata.normalize("NFD", "josé") + "_lab.ipynb"))
+    found = collect(tmp_path, [Student("jose", "A"), Student("josé", "B")], ["mask"], Policy())
+    assert list(found.chosen) == ["josé"]
+
+
+def test_a_date_inside_a_student_s_own_zip_makes_nothing_earlier_or_newer(tmp_path: Path) -> None:
+    old, handed_in = (2020, 1, 1, 0, 0, 0), datetime(2026, 11, 25).timestamp()
+    put(tmp_path / "direct" / "u003.zip", zipped({"lab.ipynb": LAB}, old), when=handed_in)
+    inner = zipped({"lab.ipynb": LAB}, old)
+    put(tmp_path / "download" / "all.zip", zipped({"nali_77_7001_lab.zip": inner}, (2026, 11, 25, 0, 0, 0)))
+    for folder in ("direct", "download"):
+        assert found_in(tmp_path / folder, datetime(2026, 11, 20)).chosen["u003"].days == 5, folder
+    put(tmp_path / "direct" / "u003_again.zip", zipped({"lab.ipynb": LAB}, old), when=handed_in + 60)
+    put(tmp_path / "direct" / "u003_first.zip", zipped({"lab.ipynb": LAB}, (2099, 1, 1, 0, 0, 0)), when=handed_in - 60)
+    assert places(found_in(tmp_path / "direct")) == {"u003": "u003_again.zip/lab.ipynb"}
+
+
+def test_no_code_makes_the_search_for_the_version_slow(tmp_path: Path) -> None:
+    put(tmp_path / "u003.ipynb", classroom.plain("#" + "git+http://" * (LONGEST // 12)))
+    started = time.perf_counter()
+    assert found_in(tmp_path).chosen["u003"].version == ""
+    assert time.perf_counter() - started < 10
+
+
+def test_a_student_s_zip_is_looked_at_within_bounds_however_it_is_nested(tmp_path: Path) -> None:
+    small = zipped({f"{k}.ipynb": LAB for k in range(300)})
+    large = zipped({"x.bin": bytes(50 << 20)})
+    put(tmp_path / "a" / "u003.zip", zipped({f"{k}.zip": small for k in range(300)}))
+    put(tmp_path / "b" / "all.zip", zipped({"nali_77_7001_lab.zip": zipped({f"{k}.zip": large for k in range(300)})}))
+    put(tmp_path / "c" / "u003.zip", zipped({f"{k}.ipynb": bytes(19 << 20) for k in range(30)}))
+    put(tmp_path / "d" / "u003.zip", zipped({f"{k}.ipynb": LAB for k in range(20_000)}))
+    for folder in "abcd":
+        put(tmp_path / folder / "u001.ipynb")
+        started = time.perf_counter()
+        found = found_in(tmp_path / folder)
+        assert time.perf_counter() - started < 20, folder
+        assert places(found)["u001"] == "u001.ipynb"
+        assert len([row for row in found.files if row[1] == "u003"]) <= 2 * archives.MOST_ENTRIES

@@ -101,12 +101,14 @@ def _decode(model: Any, ids: Tensor, steps: int, feed: Feed) -> Tensor:
 
 
 def _telling(small: SmallModel, dice: Dice, tokens: int, steps: int) -> Tensor:
-    """Draw a text after which every slip writes other tokens than a right answer, where there are enough to tell."""
+    """Draw a text after which a right answer and every slip write tokens of their own, where there are enough."""
     model = small.build()
     for _ in range(60 if steps > 1 else 1):
         ids = dice.integers(0, small.vocabulary - 1, tokens)
         exact = _decode(model, ids, steps, lambda ids, cache: (ids if cache is None else ids[-1:], cache))
-        if all(not torch.equal(_decode(model, ids, steps, feed), exact) for feed in _SLIPS.values()):
+        texts = [exact, *(_decode(model, ids, steps, feed) for feed in _SLIPS.values())]
+        at_the_first = model(ids[None]).logits[0, :1].argmax(-1)
+        if len({tuple(text.tolist()) for text in texts}) == len(texts) and at_the_first != exact[tokens]:
             break
     return ids
 

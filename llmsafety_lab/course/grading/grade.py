@@ -48,14 +48,18 @@ def grade_one(submission: Submission, exercises: list[Exercise], key: bytes, box
             spent = f"The {box.limits.submission:g} seconds of the submission were spent before this exercise was run."
             results.append(replace(lost(asked, TimedOut(spent)), again=LIMITED))
             continue
-        started = time.monotonic()
         dice = Dice.of(key, asked.id, submission.student)
         with box.run(min(box.limits.seconds, left)) as line:
+            started = time.monotonic()  # what the box needs to start is not the student's
             result = _grade_exercise(cells, asked, dice, line)
+            left -= time.monotonic() - started
             results.append(replace(result, again=LIMITED) if line.ended and not result.passed else result)
-        left -= time.monotonic() - started
-    elsewhere = [result.id for result in results if result.message.startswith("There is no function or class")]
-    return [_explained(result, submission.data, cells) if result.id in elsewhere else result for result in results]
+    return [
+        _explained(result, asked, submission.data, cells)
+        if result.message.startswith("There is no function or class")
+        else result
+        for result, asked in zip(results, exercises, strict=True)
+    ]
 
 
 def _grade_exercise(cells: Cells, asked: Exercise, dice: Dice, line: Line) -> Result:
@@ -83,9 +87,8 @@ def _texts(value: object) -> list[str]:
     return [str(text)[:500] for text in value[:3]] if isinstance(value, list) else []
 
 
-def _explained(result: Result, data: bytes, cells: Cells) -> Result:
+def _explained(result: Result, asked: Exercise, data: bytes, cells: Cells) -> Result:
     """Add to a result why the function was not found, as far as the notebook shows it."""
-    asked = exercise.find(result.id)
     reason = why_missing(cells, asked.answer)
     if not reason and in_text(data, asked.answer):
         reason = f"{asked.answer} is in a Markdown or raw cell: make it a code cell."

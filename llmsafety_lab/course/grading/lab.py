@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from llmsafety_lab.checking.result import Result
 from llmsafety_lab.course import depends
 from llmsafety_lab.course.grading import overrides, reports
 from llmsafety_lab.course.grading.foreign import quoted
-from llmsafety_lab.course.grading.grade import read_key, write
+from llmsafety_lab.course.grading.grade import LIMITED, read_key, write
 from llmsafety_lab.course.grading.policy import read_policy
 from llmsafety_lab.course.grading.roster import Student, read_roster
 from llmsafety_lab.course.grading.sandbox import Limits, SandboxError, why_not
@@ -56,6 +56,7 @@ def grade_lab(
     due: datetime | None = None,
     policy_file: Path | None = None,
     overrides_file: Path | None = None,
+    groups: bool = False,
     again: Again | None = None,
     unsafe: bool = False,
 ) -> reports.Summary:
@@ -80,6 +81,8 @@ def grade_lab(
         What is newer is late; counts before that of ``policy_file`` (see `read_policy`).
     overrides_file
         Points given by hand (see `overrides.read_overrides`).
+    groups
+        Whether what one student of a group hands in counts for all of the group.
     again
         What to grade again.
     unsafe
@@ -109,7 +112,7 @@ def grade_lab(
     (out / "state").mkdir(parents=True, exist_ok=True)
     with _alone(out):
         _only_lab(out, topic)
-        found = collect(submissions, students, [asked.answer for asked in exercises], policy)
+        found = collect(submissions, students, [asked.answer for asked in exercises], policy, groups)
         salt = _salt(topic, key, limits)
         states = {id: _State(out, handed, salt) for id, handed in sorted(found.chosen.items())}
         tasks = []
@@ -118,9 +121,10 @@ def grade_lab(
             if wanted:
                 tasks.append(Task(found.chosen[id], tuple(wanted)))
         setting = Setting(topic, key, limits, unsafe)
-        with contextlib.closing(graded(tasks, setting, jobs)) as done:
-            for task, results in tqdm(done, total=len(tasks), unit="student", desc="grading", disable=not tasks):
-                states[task.handed.student].add(results)
+        _grade(tasks, setting, jobs, states)
+        stopped = [Task(found.chosen[id], left) for id, state in states.items() if (left := state.stopped())]
+        if stopped and tasks:
+            _grade(stopped, setting, 1, states)  # once more, one by one: the machine may have been busy
         scores = []
         for student in students:
             results = states[student.id].ordered(exercises) if student.id in states else []
@@ -130,14 +134,28 @@ def grade_lab(
             if results:
                 results = overrides.applied(results, by_hand, student.id)
             scores.append(Score(student, results, days, policy.kept(days)))
-        return reports.write_all(out, topic, exercises, found, scores)
+        return reports.write_all(out, topic, exercises, found, scores, policy.due)
 
 
-def plan(submissions: Path, *, topic: str, roster: Path, due: datetime | None, policy_file: Path | None) -> list[str]:
+def _grade(tasks: Sequence[Task], setting: Setting, jobs: int, states: Mapping[str, _State]) -> None:
+    with contextlib.closing(graded(tasks, setting, jobs)) as done:
+        for task, results in tqdm(done, total=len(tasks), unit="student", desc="grading", disable=not tasks):
+            states[task.handed.student].add(results)
+
+
+def plan(
+    submissions: Path,
+    *,
+    topic: str,
+    roster: Path,
+    due: datetime | None,
+    policy_file: Path | None,
+    groups: bool = False,
+) -> list[str]:
     """Return a line for each file and each student without one: what would be graded. Nothing is run or written."""
     students = read_roster(roster)
     policy = read_policy(policy_file, due, {student.id for student in students})
-    found = collect(submissions, students, [asked.answer for asked in exercise.exercises(topic)], policy)
+    found = collect(submissions, students, [asked.answer for asked in exercise.exercises(topic)], policy, groups)
     lines = [
         f"{verdict:11}  {quoted(student) if student else '':20}  {quoted(place)}: {quoted(why)}"
         for place, student, verdict, why in found.files
@@ -171,6 +189,10 @@ class _State:
         kept = self._results.get(exercise_id)
         asked = again is not None and again.holds(self._path.stem, exercise_id)
         return kept is None or bool(kept.again) or asked
+
+    def stopped(self) -> tuple[str, ...]:
+        """Return the exercises that a limit stopped."""
+        return tuple(id for id, result in self._results.items() if result.again == LIMITED)
 
     def add(self, results: Sequence[Result]) -> None:
         """Keep results, in the place of earlier ones."""

@@ -13,7 +13,9 @@ LARGEST = 20 * 2**20
 """The largest notebook that is read, in bytes."""
 LONGEST = 1_000_000
 """The most code of a notebook, in characters."""
-_VERSION = re.compile(r"git\+https?://[^\s\"'@]+@(v?\d[\w.]{0,20})")
+NAMES = (".ipynb", ".json", ".txt", "")
+"""How a notebook's name may end: some browsers save it under another."""
+_VERSION = re.compile(r"git\+https?://[^\s\"'@]{1,200}@(v?\d[\w.]{0,20})")
 
 
 def too_large(size: int) -> str:
@@ -43,9 +45,13 @@ def code_cells(data: bytes) -> list[tuple[int, str]]:
 
 
 def named(cells: Iterable[tuple[int, str]], names: Iterable[str]) -> set[str]:
-    """Return which of some functions and classes the code cells define."""
+    """Return which of some functions and classes the code cells define or assign."""
     code = "\n".join(source for _, source in cells)
-    return {name for name in names if re.search(rf"^[ \t]*(?:def|class)[ \t]+{re.escape(name)}\b", code, re.MULTILINE)}
+    return {
+        name
+        for name in names
+        if re.search(rf"^[ \t]*(?:(?:def|class)[ \t]+{re.escape(name)}\b|{re.escape(name)}[ \t]*=)", code, re.MULTILINE)
+    }
 
 
 def in_text(data: bytes, name: str) -> bool:
@@ -72,10 +78,35 @@ def _cells(data: bytes, kind: str) -> list[tuple[int, str]]:
                 text = source if isinstance(source, str) else "".join(map(str, source))
                 if text:
                     found.append((number, text))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError):
         raise InputError(
-            f"This file is not a Jupyter notebook ({type(error).__name__}). Download it again as .ipynb."
+            f"This file is not a Jupyter notebook: {_instead(data)}. Download it again as .ipynb."
         ) from None
     if str(kernel).lower() != "python":
         raise InputError(f"This notebook is written for {str(kernel)[:40]}, not for Python.")
     return found
+
+
+def _instead(data: bytes) -> str:
+    """Say in words what a file is that is no notebook."""
+    start = data[:1000].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    kinds = {
+        b"<!doctype": "it is a web page",
+        b"<html": "it is a web page",
+        b"%pdf": "it is a PDF",
+        b"pk\x03\x04": "it is a zip file",
+        b"\x89png": "it is a picture",
+    }
+    if not start:
+        return "it is empty"
+    if b"\n<<<<<<< " in data:
+        return "it holds the marks of a conflict in git, so that nothing can read it"
+    if start.startswith(b"{"):
+        try:
+            json.loads(data)
+        except (ValueError, RecursionError, MemoryError) as error:
+            return f"it is damaged or was cut off ({str(error)[:80]})"
+        return "it has no cells"
+    return next(
+        (words for mark, words in kinds.items() if start.startswith(mark)), "it is no JSON, which a notebook is"
+    )

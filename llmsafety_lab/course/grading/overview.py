@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from llmsafety_lab.checking.exercise import Exercise
 from llmsafety_lab.checking.result import Result
@@ -46,7 +48,7 @@ class Overview:
         """Return the report as Markdown that reads well on a terminal too."""
         lines = [f"# {self.topic}", "", self.summary]
         if self.histogram:
-            picture = [f"{name} {count:4} {bar}".rstrip() for name, count, bar in self.histogram]
+            picture = [f"{name:19} {count:4} {bar}".rstrip() for name, count, bar in self.histogram]
             lines += ["", "```text", *picture, "```"]
         lines += ["", *(f"| {' | '.join(row)} |" for row in (self.columns, ["---"] * len(self.columns), *self.rows))]
         for title, entries in self.sections:
@@ -55,14 +57,22 @@ class Overview:
 
 
 def overview(
-    topic: str, exercises: Sequence[Exercise], found: Found, scores: Sequence[Score], points: float
+    topic: str,
+    exercises: Sequence[Exercise],
+    found: Found,
+    scores: Sequence[Score],
+    points: float,
+    due: datetime | None = None,
 ) -> Overview:
     """Return the report on a lab of which ``points`` can be had."""
     graded = [score for score in scores if score.results]
     totals = [score.total or 0.0 for score in graded]
     summary = f"{len(found.chosen)} of {len(scores)} students handed in."
     if totals:
-        summary += f" Mean {sum(totals) / len(totals):.2f} of {points:g} points."
+        middle = statistics.median(totals)
+        summary += f" Mean {sum(totals) / len(totals):.2f}, median {middle:g} of {points:g} points."
+    if due is not None:
+        summary += f" Due {due:%Y-%m-%d %H:%M} {due:%Z}" + f" (UTC{due:%z})." * bool(due.tzinfo)
     asked = graded[0].results if graded else exercises
     rows = [_row(one.id, [r for score in graded for r in score.results if r.id == one.id]) for one in asked]
     sections = [(title, entries) for title, entries in _sections(exercises, found, scores) if entries]
@@ -77,8 +87,8 @@ def _histogram(totals: Sequence[float], points: float) -> list[tuple[str, int, s
     found = []
     for step in range(steps):
         low, high = points * step / steps, points * (step + 1) / steps
-        end = "]" if step == steps - 1 else ")"
-        found.append((f"[{low:5.4g}, {high:5.4g}{end}", counts[step], "█" * round(_BAR * counts[step] / most)))
+        end = "to" if step == steps - 1 else "to under"
+        found.append((f"{low:4.4g} {end} {high:4.4g}", counts[step], "█" * round(_BAR * counts[step] / most)))
     return found
 
 
@@ -106,7 +116,8 @@ def _sections(exercises: Sequence[Exercise], found: Found, scores: Sequence[Scor
     missing = [score for score in scores if score.student.id not in found.chosen]
     yield "Missing (their cells in the sheets are empty)", [_who(score) for score in missing if not score.results]
     yield "Missing, with points given by hand", [_who(score) for score in missing if score.results]
-    yield "Late", [f"{_who(score)}: {score.days} day{'s' * (score.days > 1)} begun" for score in scores if score.days]
+    late = [f"{_who(score)}: {score.days} day{'s' * (score.days > 1)}" for score in scores if score.days]
+    yield "Late (a day begun counts)", late
     yield (
         "Stopped by a limit (a busy machine can be the reason; the next run tries again)",
         _again(scores, LIMITED),
@@ -142,9 +153,10 @@ def _likeness(exercises: Sequence[Exercise], found: Found, scores: Sequence[Scor
                 continue
             same[likeness.digest(cells)].append(id)
             shingles[id] = likeness.shingles(cells, right)
-    groups = [group for group in same.values() if len(group) > 1]
+    places = {id: handed.file.place for id, handed in found.chosen.items()}
+    groups = [group for group in same.values() if len({places[id] for id in group}) > 1]
     yield "The same code, word for word", sorted(", ".join(map(quoted, sorted(group))) for group in groups)
-    known = {frozenset((a, b)) for group in groups for a in group for b in group}
+    known = {frozenset((a, b)) for group in same.values() for a in group for b in group}
     pairs = [
         f"{quoted(a)} and {quoted(b)}: {share:.0%} of the shorter one's rare passages"
         for share, a, b in likeness.alike(shingles)

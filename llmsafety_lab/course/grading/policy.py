@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 
 from llmsafety_lab.errors import InputError
 
-_KEYS = {"due", "extensions", "grace_minutes", "percent_a_day", "most_percent"}
+_KEYS = {"due", "zone", "extensions", "grace_minutes", "percent_a_day", "most_percent"}
 
 
 @dataclass(frozen=True)
@@ -58,26 +59,48 @@ class Policy:
         return 1 - min(self.most, self.a_day * days)
 
 
-def moment(value: Any) -> datetime:
-    """Return a point in time; a day alone means its end, and no time zone means this machine's.
+def moment(value: Any, zone: str = "") -> datetime:
+    """Return a point in time; a day alone means its end.
+
+    Parameters
+    ----------
+    value
+        A date, or a date and a time; a time zone may follow: ``+01:00``, or ``Europe/Berlin`` after a space.
+    zone
+        The time zone where the value names none; without one, this machine's.
 
     Raises
     ------
     ValueError
-        If it is no date.
+        If it is no date, or there is no such time zone.
     """
+    offset = ""
     if isinstance(value, str):
-        whole_day = re.fullmatch(r"\d{4}-?\d\d-?\d\d", value.strip())
-        value = date.fromisoformat(value.strip()) if whole_day else datetime.fromisoformat(value.strip())
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.astimezone()
-    if isinstance(value, date):
-        return datetime.combine(value, time.max).astimezone()
-    raise ValueError(f"{value!r} is not a date such as 2027-03-01 or 2027-03-01T18:00+01:00")
+        named = re.search(r"\s([A-Za-z][\w/+-]*)\s*$", value)
+        text = (value[: named.start()] if named else value).strip()
+        zone = named[1] if named else zone
+        day = re.fullmatch(r"(\d{4}-?\d\d-?\d\d)(Z|[+-]\d\d:?\d\d)?", text)
+        offset = (day[2] or "") if day else ""
+        value = date.fromisoformat(day[1]) if day else datetime.fromisoformat(text)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time.max)
+        value = datetime.fromisoformat(value.isoformat() + offset)
+    if not isinstance(value, datetime):
+        raise ValueError(f"{value!r} is not a date such as 2027-03-01 or 2027-03-01T18:00+01:00")
+    if value.tzinfo is None and zone:
+        return value.replace(tzinfo=_zone(zone))
+    return value if value.tzinfo else value.astimezone()
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (OSError, LookupError):
+        raise ValueError(f"there is no time zone {name!r}; write one such as Europe/Berlin") from None
 
 
 def read_policy(path: Path | None, due: datetime | None, students: set[str]) -> Policy:
-    """Read the file; a ``due`` that is given counts before the file's.
+    """Read the file; a ``due`` that is given counts before the file's. ``zone`` is for the dates that name none.
 
     Raises
     ------
@@ -98,8 +121,9 @@ def read_policy(path: Path | None, due: datetime | None, students: set[str]) -> 
     if strangers := {str(id) for id in extensions} - students:
         raise InputError(f"the policy {path}: no student of the roster has the id {', '.join(sorted(strangers))}")
     try:
-        first = due or ("due" in found and moment(found["due"])) or None
-        later = {str(id): moment(when) for id, when in extensions.items()}
+        zone = str(found.get("zone") or "")
+        first = due or ("due" in found and moment(found["due"], zone)) or None
+        later = {str(id): moment(when, zone) for id, when in extensions.items()}
         numbers = [float(found.get(key, default)) for key, default in (("percent_a_day", 0), ("most_percent", 100))]
         grace = timedelta(minutes=float(found.get("grace_minutes", 0)))
     except (ValueError, TypeError, OverflowError) as error:

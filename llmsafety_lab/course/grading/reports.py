@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,14 @@ class Summary:
     text: str
 
 
-def write_all(out: Path, topic: str, exercises: Sequence[Exercise], found: Found, scores: Sequence[Score]) -> Summary:
+def write_all(
+    out: Path,
+    topic: str,
+    exercises: Sequence[Exercise],
+    found: Found,
+    scores: Sequence[Score],
+    due: datetime | None = None,
+) -> Summary:
     """Write the grade sheets, the feedback pages, Gradescope's results and the report.
 
     Pages of students who have no score any more are removed.
@@ -71,10 +79,13 @@ def write_all(out: Path, topic: str, exercises: Sequence[Exercise], found: Found
     write(out / "files.csv", sheets.files(found.files))
     totals = [score.total for score in graded if score.total is not None]
     mean = sum(totals) / max(1, len(totals))
-    seen = overview(topic, exercises, found, scores, points)
+    seen = overview(topic, exercises, found, scores, points, due)
     text = seen.to_markdown()
     write(out / "report.md", text)
-    write(out / "report.html", _PAGES.get_template("overview.html").render(seen=seen, palette=_palette()))
+    write(
+        out / "report.html",
+        _PAGES.get_template("overview.html").render(seen=seen, title=_title(topic), palette=_palette()),
+    )
     return Summary(len(graded), len(scores) - len(graded), mean, points, text)
 
 
@@ -100,10 +111,10 @@ def feedback(topic: str, score: Score, handed: HandedIn | None) -> str:
     """Return a student's feedback page. What came from the student is escaped; the page loads nothing."""
     late = ""
     if score.days:
-        late = f"Handed in late: {score.days} day{'s' * (score.days > 1)} begun."
+        late = f"Handed in {score.days} day{'s' * (score.days > 1)} late (a day begun counts)."
         late += f" {1 - score.kept:.0%} of the points are taken off." * (score.kept < 1)
     return _PAGES.get_template("feedback.html").render(
-        title=topic.replace("_", " ").capitalize(),
+        title=_title(topic),
         name=score.student.name,
         palette=_palette(),
         total=f"{score.total:g}",
@@ -114,6 +125,10 @@ def feedback(topic: str, score: Score, handed: HandedIn | None) -> str:
     )
 
 
+def _title(topic: str) -> str:
+    return topic.replace("_", " ").capitalize()
+
+
 def _palette() -> Markup:
     return Markup(resources.files("llmsafety_lab.course").joinpath("palette.css").read_text(encoding="utf-8"))
 
@@ -121,11 +136,13 @@ def _palette() -> Markup:
 def _returned(found: Found, pages: dict[str, str]) -> bytes:
     """Return the feedback pages in a zip, under the names by which the platform knows the files."""
     data = io.BytesIO()
+    taken: set[str] = set()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for student, page in sorted(pages.items()):
-            handed = found.chosen.get(student)
-            parts = (handed.file.inner or handed.file.outer) if handed else (student,)
-            name = "/".join([*parts[:-1], f"{parts[-1].rpartition('.')[0] or parts[-1]}.html"])
-            entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode(), (1980, 1, 1, 0, 0, 0))
-            archive.writestr(entry, page.encode("utf-8", "backslashreplace"))
+            parts = found.chosen[student].known_as if student in found.chosen else (student,)
+            stem = "/".join([*parts[:-1], parts[-1].rpartition(".")[0] or parts[-1]])
+            stem = stem.encode("utf-8", "replace").decode()
+            name = f"{stem}_{student}.html" if f"{stem}.html" in taken else f"{stem}.html"
+            taken.add(name)
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), page.encode("utf-8", "backslashreplace"))
     return data.getvalue()

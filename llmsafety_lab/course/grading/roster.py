@@ -21,6 +21,7 @@ _COLUMNS = {
     "email": ("email", "e-mail", "mail", "email address"),
     "canvas_id": ("canvas_id", "canvas id"),
     "moodle_id": ("moodle_id", "moodle id", "identifier"),
+    "group": ("group", "groups", "team"),
 }
 _CANVAS = {**_COLUMNS, "id": ("sis user id", "sis login id"), "email": ("sis login id",), "canvas_id": ("id",)}
 
@@ -34,13 +35,14 @@ class Student:
     email: str = ""
     canvas_id: str = ""
     moodle_id: str = ""
+    group: str = ""
 
 
 def read_roster(path: Path) -> list[Student]:
     """Read who is in the course.
 
-    The columns are id and name, and where there are any email, canvas_id and moodle_id; the column names that Canvas
-    and Moodle export are known. Commas, semicolons or tabs; UTF-8, UTF-16 or a spreadsheet's Western encoding.
+    The columns are id and name, and where there are any email, canvas_id, moodle_id and group; the column names that
+    Canvas and Moodle export are known. Commas, semicolons or tabs; UTF-8, UTF-16 or a spreadsheet's Western encoding.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def read_roster(path: Path) -> list[Student]:
         values["name"] = (
             values["name"] or f"{row.get('first name', '')} {_first(row, ('last name', 'surname'))}".strip()
         )
-        values["moodle_id"] = values["moodle_id"].removeprefix("Participant ")
+        values["moodle_id"] = re.sub(r"^\D+(?=\d+$)", "", values["moodle_id"])
         if columns is _CANVAS and (values["name"] in ("Points Possible", "Student, Test") or not any(row.values())):
             continue
         id = values["id"]

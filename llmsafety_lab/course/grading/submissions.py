@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from llmsafety_lab.course.grading import exports
 from llmsafety_lab.course.grading.archives import File, files
-from llmsafety_lab.course.grading.notebooks import code_cells, named, version
+from llmsafety_lab.course.grading.notebooks import NAMES, code_cells, named, version
 from llmsafety_lab.course.grading.owners import Owner, Owners
 from llmsafety_lab.course.grading.policy import Policy
 from llmsafety_lab.course.grading.roster import Student
 from llmsafety_lab.errors import InputError
 
-_NOTEBOOKS = (".ipynb", ".json", ".txt", "")
-"""How a notebook's name may end: some browsers save it under another."""
+_PLATFORM = (exports.METADATA, "index.html")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class HandedIn:
         Whether the student was found by a name on the disk, and not by one inside a zip.
     days
         How many days late it is.
+    number
+        The platform's number of the file, where it has one.
+    known_as
+        The name by which the platform knows the file, for what goes back.
     digest
         Of what it holds; empty where it was not read, and ``problem`` says why.
     defines
@@ -65,6 +70,8 @@ class HandedIn:
     how: str
     direct: bool
     days: int
+    number: int = 0
+    known_as: tuple[str, ...] = ()
     digest: str = ""
     problem: str = ""
     defines: frozenset[str] = frozenset()
@@ -94,18 +101,23 @@ class Found:
     """Of every file: the place, the student, "counted" or "passed over", and why."""
 
 
-def collect(folder: Path, roster: Sequence[Student], answers: Collection[str], policy: Policy) -> Found:
+def collect(
+    folder: Path, roster: Sequence[Student], answers: Collection[str], policy: Policy, groups: bool = False
+) -> Found:
     """Find every file under a folder, or one file, the student it belongs to, and which of a student's files counts.
 
-    Known are names that begin with the id (of the file or of its folder), and those that Canvas, Moodle, Blackboard and
-    Brightspace give to the files of a download, in a zip or unpacked. Of several by one student, one found by a name
-    on the disk counts before one found by a name in a zip, then a notebook before what is none, one that defines names
-    of this lab before one that does not, and the newest.
+    Known are names that begin with the id (of the file or of its folder), those that Canvas, Moodle, Blackboard and
+    Brightspace give to the files of a download, in a zip or unpacked, Gradescope's export, and names that begin with
+    the student's. Of several by one student, one found by a name on the disk counts before one found by a name in a
+    zip, then a notebook before what is none, one that defines names of this lab before one that does not, and the
+    newest.
 
     Parameters
     ----------
     answers
         The names of the lab's functions and classes.
+    groups
+        Whether what one student of a group hands in is handed in by all of the group.
 
     Raises
     ------
@@ -114,40 +126,69 @@ def collect(folder: Path, roster: Sequence[Student], answers: Collection[str], p
     """
     if not folder.exists():
         raise InputError(f"there is nothing at {folder}")
-    owners = Owners(roster)
+    owner_of = functools.lru_cache(Owners(roster, groups).of)
+    every = list(files(folder, lambda name: owner_of(name).student is not None))
+    exported = exports.read(every, roster)
     found = Found()
     candidates: dict[str, list[HandedIn]] = {}
-    for file in files(folder):
+    for file in every:
         if file.junk:
             found.files.append((file.place, "", "passed over", "a file of an operating system or an editor"))
             continue
-        outer = owners.of(file.outer)
-        direct = outer.student is not None
-        owner = outer if direct or not file.inner else owners.of(file.inner)
+        owner, direct = _owner(file, owner_of, exported)
+        if owner.student is None and file.name in _PLATFORM:
+            found.files.append((file.place, "", "passed over", "the platform's own file"))
+            continue
         if owner.student is None:
             why = file.problem or owner.how
             found.files.append((file.place, "", "passed over", why))
             found.unknown.append((file.place, why))
-        else:
-            candidates.setdefault(owner.student, []).append(_examined(file, owner, direct, answers, policy))
+            continue
+        for student in (owner.student, *owner.mates):
+            how = owner.how if student == owner.student else f"{owner.how}, through the group of {owner.student}"
+            mine = replace(owner, student=student, how=how)
+            candidates.setdefault(student, []).append(_examined(file, mine, direct, answers, policy))
     for student, several in candidates.items():
-        several.sort(key=_precedence)
-        best = found.chosen[student] = several[-1]
-        for handed in several[:-1]:
-            found.files.append((handed.file.place, student, "passed over", _why_not(handed, best)))
-        found.files.append((best.file.place, student, "counted", best.problem or f"found by {best.how}"))
-        others = [handed.file.place for handed in several[:-1] if handed.digest]
+        found.chosen[student] = best = _ordered(several)[-1]
+        for handed in several:
+            verdict = ("counted", best.problem or f"found by {best.how}")
+            if handed is not best:
+                verdict = ("passed over", _why_not(handed, best))
+            found.files.append((handed.file.place, student, *verdict))
+        others = [handed.file.place for handed in several if handed.digest and handed is not best]
         if others and best.digest:
             found.duplicates[student] = others
     found.files.sort()
     return found
 
 
+def _owner(
+    file: File, owner_of: Callable[[tuple[str, ...]], Owner], exported: Mapping[str, Owner]
+) -> tuple[Owner, bool]:
+    """Return whose a file is, and whether a name on the disk says so."""
+    listed = exports.listed(file.place, exported)
+    if listed and not file.inside:
+        return listed, True
+    outer = owner_of(file.outer)
+    if outer.student is not None or not file.inner:
+        return outer, outer.student is not None
+    return listed or owner_of(file.inner), False
+
+
+def _ordered(several: list[HandedIn]) -> list[HandedIn]:
+    """Return a student's files with the one that counts last; of those that a platform numbers its numbers decide.
+
+    A platform's files are as new as the newest of them: their dates are those of the download.
+    """
+    newest = max((handed.when for handed in several if handed.number), default=None)
+    return sorted(several, key=lambda handed: _precedence(handed, newest if handed.number else None))
+
+
 def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
     """Return the notebook that counts where every file below a folder is by one student, as on Gradescope."""
     read = [
         _examined(file, Owner(student, "the platform"), True, answers, Policy())
-        for file in files(folder)
+        for file in files(folder, lambda name: True)
         if not file.junk
     ]
     if not read:
@@ -156,13 +197,19 @@ def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
 
 
 def _examined(file: File, owner: Owner, direct: bool, answers: Collection[str], policy: Policy) -> HandedIn:
-    """Look into one file; what it holds is not kept."""
+    """Look into one file; what it holds is not kept.
+
+    It was handed in when the platform says, else when the file that has the student's name was written. Dates inside
+    a zip of the student's own are the student's.
+    """
     assert owner.student is not None
-    when = owner.when or file.when
+    written = file.dates[0 if direct else min(1, len(file.dates) - 1)]
+    when = min(owner.when or written, datetime.now().astimezone())
     days = policy.days_late(owner.student, when, owner.late)
-    handed = HandedIn(owner.student, file, when, owner.how, direct, days)
+    parts = file.outer if direct or not file.inner else file.inner
+    handed = HandedIn(owner.student, file, when, owner.how, direct, days, owner.number, parts[owner.depth :])
     suffix = _suffix(file)
-    if suffix not in _NOTEBOOKS:
+    if suffix not in NAMES:
         return replace(handed, problem=file.problem or f"a file {suffix} is no notebook: hand in the .ipynb")
     try:
         data = file.read()
@@ -180,14 +227,18 @@ def _suffix(file: File) -> str:
     return os.path.splitext(file.name)[1].lower()
 
 
-def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, int]:
+def _precedence(
+    handed: HandedIn, when: datetime | None = None
+) -> tuple[bool, bool, bool, bool, datetime, int, datetime, int]:
     numbered = re.search(r"-(\d{1,9})\.ipynb$", handed.file.place)
     return (
         handed.direct,
         bool(handed.digest),
         _suffix(handed.file) == ".ipynb",
         bool(handed.defines),
-        handed.when,
+        when or handed.when,
+        handed.number,
+        handed.file.dates[-1],
         int(numbered[1]) if numbered else 0,
     )
 
@@ -195,8 +246,12 @@ def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, int
 def _why_not(handed: HandedIn, best: HandedIn) -> str:
     if handed.problem:
         return handed.problem
+    if handed.digest == best.digest:
+        return "it is the same file as the one that counts"
     if not handed.direct and best.direct:
         return "the name is one inside a zip, and another file has the student's name on the disk"
     if best.defines and not handed.defines:
         return "it defines no name of this lab, and another file does"
-    return "another file by this student is newer, or more of a notebook"
+    if _suffix(handed.file) != ".ipynb" and _suffix(best.file) == ".ipynb":
+        return "another file's name ends in .ipynb"
+    return "another file by this student is newer"
