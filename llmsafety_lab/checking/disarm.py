@@ -175,26 +175,36 @@ def _files(thing: Any) -> Iterator[str]:
 
 def _guard(files: list[str]) -> Callable[[str, tuple[Any, ...]], None]:
     """Return an audit hook, which cannot be removed: it closes some files, code from them, and gc's view of objects."""
-    stat, split, fsdecode = os.stat, os.path.basename, os.fsdecode
-    names = {split(file) for file in files}
     whole = frozenset(files)
-    closed = {(found.st_dev, found.st_ino) for file in files if os.path.exists(file) and (found := stat(file))}
-    looks = ("gc.get_objects", "gc.get_referrers", "gc.get_referents")
+    closed = frozenset(
+        (found.st_dev, found.st_ino) for file in files if os.path.exists(file) and (found := os.stat(file))
+    )
+    looks = frozenset(("gc.get_objects", "gc.get_referrers", "gc.get_referents"))
+    # names of modules and the code of Python functions can be changed by what is graded: these cannot
+    stat, attribute, kind, number, text, raw = os.stat, getattr, type, int, str, bytes
+    absent, refused, access, begins = FileNotFoundError, PermissionError, errno.EACCES, str.startswith
+    error, forbidden = _error, Forbidden
 
     def guard(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str | bytes):
-            path = fsdecode(arguments[0])
-            if split(path) not in names:
-                return
-            if not path.startswith("/") or ((found := stat(path)).st_dev, found.st_ino) in closed:
-                raise PermissionError(errno.EACCES, "it is what this exercise asks you to write yourself", path)
+        if event == "open" and kind(arguments[0]) is not number:
+            path = arguments[0]
+            if kind(path) is raw:
+                path = text(path, "latin-1")
+            try:
+                found = stat(arguments[0]) if kind(path) is text else None
+            except absent:
+                if begins(path, "/"):
+                    return
+                found = None  # it may be in a folder that has a number
+            if found is None or (found.st_dev, found.st_ino) in closed:
+                raise refused(access, "it is what this exercise asks you to write yourself", path)
         elif event == "exec":
-            if getattr(arguments[0], "co_filename", None) in whole:
-                raise _error(arguments[0].co_filename)
+            if attribute(arguments[0], "co_filename", None) in whole:
+                raise error(arguments[0].co_filename)
         elif event == "import" and arguments[1] in whole:
-            raise _error(arguments[0])
+            raise error(arguments[0])
         elif event in looks:
-            raise Forbidden("A graded answer cannot look through the objects of its process.")
+            raise forbidden("A graded answer cannot look through the objects of its process.")
 
     return guard
 

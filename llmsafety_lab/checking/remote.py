@@ -78,11 +78,28 @@ class Reader:
                 f"The model has been asked to read more than {self.most} tokens.",
                 hint="Each token has to be read once.",
             )
+            self._refuse_what_does_not_fit(ids, cache, options)
             return self._read(ids, cache, **{name: options[name] for name in _OPTIONS})
         except Failed:
             raise
         except Exception as error:
             return {"error": f"the model cannot read this: {type(error).__name__}: {error}"[:500]}
+
+    def _refuse_what_does_not_fit(self, ids: Any, cache: Any, options: Any) -> None:
+        """Raise unless all sizes follow from the tokens: a few bytes could ask for more memory than there is."""
+        batch, tokens = ids.shape
+        seen = cache[0][0].shape[-2] if cache else 0
+        heads, width = self.remote.heads, self.remote.width // self.remote.heads
+        shapes = {part.shape for layer in cache for part in layer}
+        if (cache and len(cache) != self.remote.layers) or shapes - {(batch, heads, seen, width)} or seen > self.most:
+            raise ValueError(f"a cache of other sizes than {heads} heads of width {width}, or of too many tokens")
+        mask, places, kept = (options[name] for name in _OPTIONS)
+        if mask is not None and mask.shape not in ((batch, seen + tokens), (batch, 1, tokens, seen + tokens)):
+            raise ValueError(f"a mask of shape {tuple(mask.shape)} for {seen + tokens} tokens")
+        if places is not None and places.shape not in ((1, tokens), (batch, tokens)):
+            raise ValueError(f"positions of shape {tuple(places.shape)} for {tokens} tokens")
+        if type(kept) is not int or kept < 0:
+            raise ValueError("logits_to_keep is a number from 0")
 
     def _read(self, ids: Tensor, cache: list[list[Tensor]], **options: Any) -> dict[str, Any]:
         """Return the logits of tokens of shape (batch, tokens), and each layer's keys and values so far."""

@@ -323,3 +323,19 @@ def test_due_takes_a_day_and_a_time_zone() -> None:
     assert cli.parser().parse_args([*base, "2026-11-20T18:00+01:00"]).due.utcoffset().total_seconds() == 3600
     with pytest.raises(SystemExit):
         cli.parser().parse_args([*base, "tomorrow"])
+
+
+def test_a_submission_that_holds_up_its_worker_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the check itself is held up: here, as if a submission had no time of its own."""
+    slow = classroom.plain(f"import time\ndef {FIRST.answer}(*a, **k): time.sleep(200)")
+    tasks = [task(tmp_path / "in", "s1", slow, [FIRST]), task(tmp_path / "in", "s2", classroom.notebook(), [FIRST])]
+    limits = Limits(seconds=300, submission=300)
+    monkeypatch.setattr(workers, "_GRACE", 30 - workers._TRIES * limits.submission)
+    started = time.monotonic()
+    done = {
+        found.handed.student: results
+        for found, results in workers.graded(tasks, Setting("attention", KEY, limits, False), 1)
+    }
+    assert time.monotonic() - started < 280
+    assert done["s1"][0].earned == 0 and "took too long" in done["s1"][0].message
+    assert done["s2"][0].passed

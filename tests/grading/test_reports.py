@@ -149,6 +149,20 @@ def test_feedback_goes_back_under_the_platform_s_own_names(tmp_path: Path) -> No
         ]
 
 
+def test_pages_of_students_whose_own_zips_hold_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    students = [Student("s1", "Ada"), Student("s2", "Max")]
+    (tmp_path / "in").mkdir()
+    for student in students:
+        with zipfile.ZipFile(tmp_path / "in" / f"{student.id}.zip", "w") as archive:
+            archive.writestr("work/lab.ipynb", classroom.notebook([]))
+    found = collect(tmp_path / "in", students, ANSWERS, Policy())
+    reports.write_all(tmp_path, "attention", EXERCISES, found, [Score(student, WRONG) for student in students])
+    with zipfile.ZipFile(tmp_path / "feedback.zip") as archive:
+        pages = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert sorted(pages) == ["s1.html", "s2.html"]
+    assert "Ada" in pages["s1.html"] and "Max" in pages["s2.html"]
+
+
 def test_messages_that_differ_in_numbers_and_names_are_one_failure() -> None:
     column = [lost(EXERCISES[0], Failed(f"The weights are wrong, most at ({k}, 1).", got=k)) for k in range(3)]
     column.append(lost(EXERCISES[0], Failed("Something else.")))

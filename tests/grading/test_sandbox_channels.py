@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from test_hostile import HONEST, graded
 
+from llmsafety_lab.course.grading import withheld
 from llmsafety_lab.course.grading.frames import TimedOut
 from llmsafety_lab.course.grading.sandbox import Limits, Sandbox
 from llmsafety_lab.course.grading.unsafe import Unsafe
@@ -233,3 +234,21 @@ def test_a_line_knows_that_the_time_was_up_and_asks_no_more(box: Sandbox) -> Non
                 line(dumps({**call, "gradients": True}))
         assert isinstance(line.ended, TimedOut)
     assert graded(HONEST, box).earned == 5
+
+
+def test_a_sandbox_that_ended_between_two_submissions_is_started_again() -> None:
+    with Sandbox("attention", Limits(seconds=5)) as other:
+        assert graded(HONEST, other).earned == 5
+        assert other._process is not None
+        other._process.kill()
+        other._process.wait()
+        assert graded(HONEST, other).earned == 5
+
+
+def test_a_module_that_nothing_has_imported_yet_can_be_imported(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However Python's files are listed, a link first: no folder on the way to them is closed."""
+    links_first = sorted(withheld.visible(), key=lambda place: not place[0].is_symlink())
+    monkeypatch.setattr(withheld, "visible", lambda: links_first)
+    code = HEAD + "    import wave, encodings.idna\n    open(os.__file__).read()\n    os.listdir('/etc')\n" + TAIL
+    with Sandbox("attention", Limits(seconds=5)) as other:
+        assert "TRIED SEEN []" in graded(code, other).message

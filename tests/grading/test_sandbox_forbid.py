@@ -34,23 +34,42 @@ gc.get_objects()
 gc.get_referrers(q)
 open(scipy.stats._resampling.__file__)
 os.open(os.path.relpath(scipy.stats._resampling.__file__), 0)
+os.symlink(scipy.stats._resampling.__file__, folder + "/link"); open(folder + "/link")
+os.open("link", 0, dir_fd=os.open(folder, 0))
+io.FileIO(pathlib.Path(scipy.stats._resampling.__file__))
+os.open(pathlib.Path(folder, "link"), 0)
+open(os.fsencode(scipy.stats._resampling.__file__))
+patched("basename", lambda path: ""), open(scipy.stats._resampling.__file__)
+builtins.__dict__.update(isinstance=lambda *a: False, getattr=lambda *a: None), open(scipy.stats._resampling.__file__)
+leaked(scipy.stats._resampling.__file__), open(scipy.stats._resampling.__file__)
 importlib.reload(scipy.stats._resampling)
 importlib.util.spec_from_file_location("x", scipy.stats._resampling.__file__).loader.get_code("x")
 exec(compile("1", scipy.stats._resampling.__file__, "exec"))
 """
 
 PROGRAM = f"""
-import gc, importlib.util, os
+import builtins, gc, importlib.util, io, os, pathlib, tempfile
 import torch, transformers, tokenizers, scipy.stats
 from llmsafety_lab.checking.disarm import disarm
 kept = [torch._C._nn.scaled_dot_product_attention]
 operator = torch.ops.aten.scaled_dot_product_attention.default
 q = torch.ones(1, 2, 4, 8)
+folder = tempfile.mkdtemp()
 disarm({FORBID!r}, ["llmsafety_lab.attention"])
+def patched(name, function):
+    getattr(os.path, name).__code__ = function.__code__
+def leaked(path):
+    try:
+        open(path)
+    except OSError as error:
+        for value in error.__traceback__.tb_next.tb_frame.f_locals.values():
+            if isinstance(value, set): value.clear()
 for road in {ROADS!r}.strip().splitlines():
+    kinds, basename = (isinstance, getattr), os.path.basename.__code__
     try:
         exec(road)
     except Exception as error:
+        os.path.basename.__code__, (builtins.isinstance, builtins.getattr) = basename, kinds
         if "write yourself" in str(error) or "look through" in str(error): continue
         print(road, "->", repr(error))
     else:

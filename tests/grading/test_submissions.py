@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 import unicodedata
 import zipfile
 from datetime import datetime
@@ -269,3 +270,64 @@ def test_code_cells_reads_lists_strings_and_old_notebooks() -> None:
 def test_more_code_than_may_pass_is_refused_with_a_reason() -> None:
     with pytest.raises(InputError, match="characters, more than"):
         code_cells(classroom.plain("#" + "😀" * LONGEST))
+
+
+PLATFORMS = [
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "Lab 1_u0031_attempt_2026-11-20-10-30-00_{}"),
+    ("byronada_501_7001_attention.ipynb", "muellermax_502_9001_{}"),
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "nobody_999_9001_{}"),
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "4711-815 - Kim Park - Nov 20, 2026 1130 AM - {}"),
+    ("Lab 1_u003_attempt_2026-11-20-10-30-00_lab.ipynb", "Max Müller_902_assignsubmission_file_{}"),
+]
+
+
+@pytest.mark.parametrize(("own", "name"), PLATFORMS)
+def test_what_a_student_writes_after_the_platform_s_name_takes_nobody_s_place(
+    tmp_path: Path, own: str, name: str
+) -> None:
+    [owner] = found_in(put(tmp_path / "alone" / own).parent).chosen
+    put(tmp_path / "all" / own, when=1_000_000_000)
+    put(tmp_path / "all" / name.format(f"x_{owner}_attempt_2099-01-01-00-00-00.ipynb"))
+    found = found_in(tmp_path / "all")
+    assert places(found)[owner] == own and owner not in found.duplicates
+
+
+def test_an_accent_written_as_a_letter_of_its_own_is_part_of_the_id(tmp_path: Path) -> None:
+    put(tmp_path / (unicodedata.normalize("NFD", "josé") + "_lab.ipynb"))
+    found = collect(tmp_path, [Student("jose", "A"), Student("josé", "B")], ["mask"], Policy())
+    assert list(found.chosen) == ["josé"]
+
+
+def test_a_date_inside_a_student_s_own_zip_makes_nothing_earlier_or_newer(tmp_path: Path) -> None:
+    old, handed_in = (2020, 1, 1, 0, 0, 0), datetime(2026, 11, 25).timestamp()
+    put(tmp_path / "direct" / "u003.zip", zipped({"lab.ipynb": LAB}, old), when=handed_in)
+    inner = zipped({"lab.ipynb": LAB}, old)
+    put(tmp_path / "download" / "all.zip", zipped({"nali_77_7001_lab.zip": inner}, (2026, 11, 25, 0, 0, 0)))
+    for folder in ("direct", "download"):
+        assert found_in(tmp_path / folder, datetime(2026, 11, 20)).chosen["u003"].days == 5, folder
+    put(tmp_path / "direct" / "u003_again.zip", zipped({"lab.ipynb": LAB}, old), when=handed_in + 60)
+    put(tmp_path / "direct" / "u003_first.zip", zipped({"lab.ipynb": LAB}, (2099, 1, 1, 0, 0, 0)), when=handed_in - 60)
+    assert places(found_in(tmp_path / "direct")) == {"u003": "u003_again.zip/lab.ipynb"}
+
+
+def test_no_code_makes_the_search_for_the_version_slow(tmp_path: Path) -> None:
+    put(tmp_path / "u003.ipynb", classroom.plain("#" + "git+http://" * (LONGEST // 12)))
+    started = time.perf_counter()
+    assert found_in(tmp_path).chosen["u003"].version == ""
+    assert time.perf_counter() - started < 10
+
+
+def test_a_student_s_zip_is_looked_at_within_bounds_however_it_is_nested(tmp_path: Path) -> None:
+    small = zipped({f"{k}.ipynb": LAB for k in range(300)})
+    large = zipped({"x.bin": bytes(50 << 20)})
+    put(tmp_path / "a" / "u003.zip", zipped({f"{k}.zip": small for k in range(300)}))
+    put(tmp_path / "b" / "all.zip", zipped({"nali_77_7001_lab.zip": zipped({f"{k}.zip": large for k in range(300)})}))
+    put(tmp_path / "c" / "u003.zip", zipped({f"{k}.ipynb": bytes(19 << 20) for k in range(30)}))
+    put(tmp_path / "d" / "u003.zip", zipped({f"{k}.ipynb": LAB for k in range(20_000)}))
+    for folder in "abcd":
+        put(tmp_path / folder / "u001.ipynb")
+        started = time.perf_counter()
+        found = found_in(tmp_path / folder)
+        assert time.perf_counter() - started < 20, folder
+        assert places(found)["u001"] == "u001.ipynb"
+        assert len([row for row in found.files if row[1] == "u003"]) <= 2 * archives.MOST_ENTRIES

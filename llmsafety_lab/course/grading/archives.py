@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from lzma import LZMAError
 from pathlib import Path
 
-from llmsafety_lab.course.grading.notebooks import LARGEST, too_large
+from llmsafety_lab.course.grading.notebooks import LARGEST, NAMES, too_large
 from llmsafety_lab.errors import InputError
 
 LARGEST_ZIP = 100 * 2**20
 """The largest zip inside a zip that is opened, in bytes."""
 MOST_ENTRIES = 1000
-"""The most files of a zip inside a zip; the zip on the disk may have more, it comes from the platform."""
+"""The most files of a zip that was handed in, with the zips inside it; a platform's download may have more."""
+MOST_DATA = 200 * 2**20
+"""The most that is unpacked of a zip that was handed in, in bytes: of its zips and of what may be a notebook."""
 DEEPEST = 3
 """How many zips may lie inside one another."""
 _JUNK = {"__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__", "Thumbs.db", "desktop.ini"}
-_DAMAGE = (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, zlib.error, LZMAError)
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    LZMAError,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,8 @@ class File:
         The places of the entry in its zip, and of that zip in the one around it.
     outer, inner
         The parts of its name on the disk, and in the zip on the disk.
+    dates
+        Of the file on the disk, of the entry in it, of the entry in that; the last is the file's own.
     problem
         Why it is not read; empty where it can be.
     """
@@ -48,7 +62,7 @@ class File:
     outer: tuple[str, ...]
     inner: tuple[str, ...]
     place: str
-    when: datetime
+    dates: tuple[datetime, ...]
     problem: str = ""
 
     @property
@@ -76,10 +90,7 @@ class File:
                 with open(self.path, "rb") as file:
                     data = file.read(LARGEST + 1)
             else:
-                archive = zipfile.ZipFile(self.path)
-                for number in self.inside[:-1]:
-                    archive = zipfile.ZipFile(io.BytesIO(_unpacked(archive, number, LARGEST_ZIP)))
-                data = _unpacked(archive, self.inside[-1], LARGEST)
+                data = _unpacked(_opened(self.path, self.inside[:-1]), self.inside[-1], LARGEST)
         except _DAMAGE as error:
             raise InputError(f"it cannot be {'unpacked' if self.inside else 'read'} ({error})") from None
         if len(data) > LARGEST:
@@ -87,70 +98,99 @@ class File:
         return data
 
 
-def files(folder: Path) -> Iterator[File]:
-    """Find every file below a folder, or the one file that is named, in the order of the names."""
+@dataclass
+class _Room:
+    """What may still be looked at of what one student handed in."""
+
+    entries: int = MOST_ENTRIES
+    data: int = MOST_DATA
+
+    def takes(self, entries: int, data: int) -> bool:
+        """Use some of it, and say whether there was enough."""
+        self.entries -= entries
+        self.data -= data
+        return self.entries >= 0 and self.data >= 0
+
+
+def files(folder: Path, of_a_student: Callable[[tuple[str, ...]], bool]) -> Iterator[File]:
+    """Find every file below a folder, or the one file that is named, in the order of the names.
+
+    Parameters
+    ----------
+    of_a_student
+        Says of a name on the disk whether it is a student's; a zip of that name is not a platform's download.
+    """
     if not folder.is_dir():
-        yield from _on_disk(folder, folder.parent)
+        yield from _on_disk(folder, folder.parent, of_a_student)
         return
     for base, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            yield from _on_disk(Path(base, name), folder)
+            yield from _on_disk(Path(base, name), folder, of_a_student)
 
 
-def _on_disk(path: Path, base: Path) -> Iterator[File]:
+def _on_disk(path: Path, base: Path, of_a_student: Callable[[tuple[str, ...]], bool]) -> Iterator[File]:
     outer = path.relative_to(base).parts
-    shown = "/".join(outer)
     status = path.lstat()
-    when = datetime.fromtimestamp(max(0, status.st_mtime)).astimezone()
-    problem = ""
+    file = File(path, (), outer, (), "/".join(outer), (datetime.fromtimestamp(max(0, status.st_mtime)).astimezone(),))
     if path.is_symlink() or not path.is_file():
-        problem = "a link or a device, not a file"
+        yield replace(file, problem="a link or a device, not a file")
     elif path.suffix.lower() == ".zip":
-        yield from _zipped(path, (), outer, (), shown, when)
-        return
-    elif status.st_size > LARGEST:
-        problem = too_large(status.st_size)
-    yield File(path, (), outer, (), shown, when, problem)
+        yield from _zipped(file, _Room() if of_a_student(outer) else None)
+    else:
+        yield replace(file, problem=too_large(status.st_size)) if status.st_size > LARGEST else file
 
 
-def _zipped(
-    path: Path, inside: tuple[int, ...], outer: tuple[str, ...], inner: tuple[str, ...], shown: str, when: datetime
-) -> Iterator[File]:
-    """Find the files of a zip: on the disk, or, where ``inside`` says so, of one inside it."""
-    whole = File(path, inside, outer, inner, shown, when)
+def _zipped(whole: File, room: _Room | None) -> Iterator[File]:
+    """Find the files of a zip: one on the disk, or one in it. Without ``room`` it is a platform's, of many students."""
     try:
-        archive = zipfile.ZipFile(path)
-        for number in inside:
-            archive = zipfile.ZipFile(io.BytesIO(_unpacked(archive, number, LARGEST_ZIP)))
-        entries = archive.infolist()
+        entries = _opened(whole.path, whole.inside).infolist()
     except _DAMAGE as error:
-        yield _refused(whole, f"it is not a zip file, or damaged ({error})")
+        yield replace(whole, problem=f"it is not a zip file, or damaged ({error})")
         return
-    if len(inside) >= DEEPEST or (inside and len(entries) > MOST_ENTRIES):
-        yield _refused(whole, f"a zip of {len(entries)} files, {len(inside)} deep in others, is not opened")
+    if room and not room.takes(len(entries), 0):
+        yield replace(whole, problem=f"a zip with more than {MOST_ENTRIES} files is not opened")
         return
     for number, entry in enumerate(entries):
         if entry.is_dir():
             continue
         name = _name(entry)
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        within = parts if not inside else inner
-        place = f"{shown}/{name}"
-        found = File(path, (*inside, number), outer, within, place, _date(entry, when))
+        found = replace(
+            whole,
+            inside=(*whole.inside, number),
+            inner=whole.inner if whole.inside else parts,
+            place=f"{whole.place}/{name}",
+            dates=(*whole.dates, _date(entry, whole.dates[-1])),
+        )
+        mine = room or _Room()
+        zipped = name.lower().endswith(".zip") and not found.junk
         if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
-            nobody = File(path, found.inside, outer, (), place, found.when)  # such a name says nothing of whose it is
-            yield _refused(nobody, "its name in the zip leads out of the zip")
-        elif name.lower().endswith(".zip") and not found.junk:
-            yield from _zipped(path, found.inside, outer, within, place, found.when)
-        elif entry.file_size > LARGEST:
-            yield _refused(found, too_large(entry.file_size))
+            # such a name says nothing of whose it is
+            yield replace(found, inner=(), problem="its name in the zip leads out of the zip")
+        elif entry.file_size > (LARGEST_ZIP if zipped else LARGEST):
+            yield replace(found, problem=too_large(entry.file_size))
+        elif zipped and len(found.inside) >= DEEPEST:
+            yield replace(found, problem=f"a zip that lies {DEEPEST} deep in others is not opened")
+        elif (zipped or os.path.splitext(name)[1].lower() in NAMES) and not mine.takes(0, entry.file_size):
+            yield replace(found, problem=f"more than {MOST_DATA // 2**20} MB of zips and notebooks are not read")
+        elif zipped:
+            yield from _zipped(found, mine)
         else:
             yield found
 
 
-def _refused(file: File, problem: str) -> File:
-    return File(file.path, file.inside, file.outer, file.inner, file.place, file.when, problem)
+def _opened(path: Path, inside: tuple[int, ...]) -> zipfile.ZipFile:
+    """Return a zip on the disk, or one in it."""
+    status = path.stat()
+    return _kept(path, inside, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@functools.lru_cache(maxsize=DEEPEST)
+def _kept(path: Path, inside: tuple[int, ...], state: tuple[int, ...]) -> zipfile.ZipFile:
+    if not inside:
+        return zipfile.ZipFile(path)
+    return zipfile.ZipFile(io.BytesIO(_unpacked(_kept(path, inside[:-1], state), inside[-1], LARGEST_ZIP)))
 
 
 def _unpacked(archive: zipfile.ZipFile, number: int, most: int) -> bytes:

@@ -13,7 +13,9 @@ LARGEST = 20 * 2**20
 """The largest notebook that is read, in bytes."""
 LONGEST = 1_000_000
 """The most code of a notebook, in characters."""
-_VERSION = re.compile(r"git\+https?://[^\s\"'@]+@(v?\d[\w.]{0,20})")
+NAMES = (".ipynb", ".json", ".txt", "")
+"""How a notebook's name may end: some browsers save it under another."""
+_VERSION = re.compile(r"git\+https?://[^\s\"'@]{1,200}@(v?\d[\w.]{0,20})")
 
 
 def too_large(size: int) -> str:

@@ -14,7 +14,7 @@ from llmsafety_lab.course.grading.roster import Student
 
 _CANVAS = re.compile(r"^(?P<name>[^_]+)_(?P<late>LATE_)?(?P<user>\d+)_\d+_.")
 _MOODLE = re.compile(r"^(?P<name>.+?)_(?P<user>\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)")
-_BLACKBOARD = re.compile(r"^(?P<before>.+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:[_.]|$)")
+_BLACKBOARD = re.compile(r"^(?P<before>.+?)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:[_.]|$)")
 _BRIGHTSPACE = re.compile(r"^\d+-\d+ - (?P<name>.+?) - (?P<when>[^-]*\d{4} \d{3,4} [AP]M)(?: - |$)")
 
 
@@ -57,15 +57,22 @@ class Owners:
                 self._joined[turn].append(student)
 
     def of(self, parts: Iterable[str]) -> Owner:
-        """Find the owner by the first part of a file's name that says something; what the platform wrote comes first.
+        """Find the owner by the first part of a file's name that says something.
+
+        What the platform wrote is at the beginning of a name. What follows, the student chose: it may look like the
+        name that another platform gives, and says nothing of whose the file is.
 
         Parameters
         ----------
         parts
             Folders first, the file last.
         """
-        for part in parts:
-            found = self._moodled(part) or self._blackboarded(part) or self._brightspaced(part) or self._plain(part)
+        for part in (unicodedata.normalize("NFC", part) for part in parts):
+            found = self._brightspaced(part)
+            if found is None and not _CANVAS.match(part):
+                found = self._moodled(part) or self._blackboarded(part)
+            if found is None:
+                found = self._plain(part)
             if found is not None:
                 return found
         return NOBODY
@@ -107,8 +114,8 @@ class Owners:
             return Owner(self._canvas[match["user"]].id, "Canvas's number", bool(match["late"]))
         for same in (str, str.casefold):
             for student in self._longest_first:
-                rest = same(part)[len(student.id) :]
-                if same(part).startswith(same(student.id)) and not rest[:1].isalnum():
+                id = same(unicodedata.normalize("NFC", student.id))
+                if same(part).startswith(id) and not same(part)[len(id) :][:1].isalnum():
                     return Owner(student.id, "id")
         if match:
             fitting = self._joined["".join(_words(match["name"]))]

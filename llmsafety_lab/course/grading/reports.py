@@ -124,7 +124,7 @@ def _returned(found: Found, pages: dict[str, str]) -> bytes:
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for student, page in sorted(pages.items()):
             handed = found.chosen.get(student)
-            parts = (handed.file.inner or handed.file.outer) if handed else (student,)
+            parts = (handed.file.outer if handed.direct else handed.file.inner) if handed else (student,)
             name = "/".join([*parts[:-1], f"{parts[-1].rpartition('.')[0] or parts[-1]}.html"])
             entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode(), (1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, page.encode("utf-8", "backslashreplace"))

@@ -133,7 +133,7 @@ class Sandbox:
         seconds
             Less time than the limit, where the submission has less left.
         """
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             self._start()
         with self._fork(seconds or self.limits.seconds) as line:
             yield line
@@ -194,17 +194,18 @@ def _view(package: Path) -> list[str]:
     view = ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp", "--tmpfs", "/student"]
     hidden = []
     for place, shown in withheld.visible():
+        for parent in reversed(place.parents[:-1]):
+            view += ["--perms", "0755", "--dir", str(parent)]
         if place.is_symlink() and shown:
             view += ["--symlink", os.readlink(place), str(place)]
         elif shown:
-            for parent in reversed(place.parents[:-1]):
-                view += ["--perms", "0755", "--dir", str(parent)]
             view += ["--ro-bind", str(place), str(place)]
         elif place.is_dir():
             view += ["--perms", "0755", "--tmpfs", str(place)]
             hidden.append(str(place))
         else:
             view += ["--ro-bind", "/dev/null", str(place)]
+    view += ["--perms", "0755", "--dir", "/etc"]
     for file in ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"):
         view += ["--ro-bind-try", file, file]
     program = os.path.realpath(sys.executable)

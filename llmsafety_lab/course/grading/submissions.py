@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -11,14 +12,11 @@ from datetime import datetime
 from pathlib import Path
 
 from llmsafety_lab.course.grading.archives import File, files
-from llmsafety_lab.course.grading.notebooks import code_cells, named, version
+from llmsafety_lab.course.grading.notebooks import NAMES, code_cells, named, version
 from llmsafety_lab.course.grading.owners import Owner, Owners
 from llmsafety_lab.course.grading.policy import Policy
 from llmsafety_lab.course.grading.roster import Student
 from llmsafety_lab.errors import InputError
-
-_NOTEBOOKS = (".ipynb", ".json", ".txt", "")
-"""How a notebook's name may end: some browsers save it under another."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +112,16 @@ def collect(folder: Path, roster: Sequence[Student], answers: Collection[str], p
     """
     if not folder.exists():
         raise InputError(f"there is nothing at {folder}")
-    owners = Owners(roster)
+    owner_of = functools.lru_cache(Owners(roster).of)
     found = Found()
     candidates: dict[str, list[HandedIn]] = {}
-    for file in files(folder):
+    for file in files(folder, lambda name: owner_of(name).student is not None):
         if file.junk:
             found.files.append((file.place, "", "passed over", "a file of an operating system or an editor"))
             continue
-        outer = owners.of(file.outer)
+        outer = owner_of(file.outer)
         direct = outer.student is not None
-        owner = outer if direct or not file.inner else owners.of(file.inner)
+        owner = outer if direct or not file.inner else owner_of(file.inner)
         if owner.student is None:
             why = file.problem or owner.how
             found.files.append((file.place, "", "passed over", why))
@@ -147,7 +145,7 @@ def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
     """Return the notebook that counts where every file below a folder is by one student, as on Gradescope."""
     read = [
         _examined(file, Owner(student, "the platform"), True, answers, Policy())
-        for file in files(folder)
+        for file in files(folder, lambda name: True)
         if not file.junk
     ]
     if not read:
@@ -156,13 +154,17 @@ def of_one(folder: Path, student: str, answers: Collection[str]) -> Submission:
 
 
 def _examined(file: File, owner: Owner, direct: bool, answers: Collection[str], policy: Policy) -> HandedIn:
-    """Look into one file; what it holds is not kept."""
+    """Look into one file; what it holds is not kept.
+
+    It was handed in when the platform says, else when the file that has the student's name was written. Dates inside
+    a zip of the student's own are the student's.
+    """
     assert owner.student is not None
-    when = owner.when or file.when
+    when = owner.when or file.dates[0 if direct else min(1, len(file.dates) - 1)]
     days = policy.days_late(owner.student, when, owner.late)
     handed = HandedIn(owner.student, file, when, owner.how, direct, days)
     suffix = _suffix(file)
-    if suffix not in _NOTEBOOKS:
+    if suffix not in NAMES:
         return replace(handed, problem=file.problem or f"a file {suffix} is no notebook: hand in the .ipynb")
     try:
         data = file.read()
@@ -180,7 +182,7 @@ def _suffix(file: File) -> str:
     return os.path.splitext(file.name)[1].lower()
 
 
-def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, int]:
+def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, datetime, int]:
     numbered = re.search(r"-(\d{1,9})\.ipynb$", handed.file.place)
     return (
         handed.direct,
@@ -188,6 +190,7 @@ def _precedence(handed: HandedIn) -> tuple[bool, bool, bool, bool, datetime, int
         _suffix(handed.file) == ".ipynb",
         bool(handed.defines),
         handed.when,
+        handed.file.dates[-1],
         int(numbered[1]) if numbered else 0,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from llmsafety_lab.course.grading.submissions import HandedIn
 from llmsafety_lab.course.grading.unsafe import Unsafe
 
 _TRIES = 2
+_GRACE = 240
+"""Seconds that starting a sandbox, and the checks' own work, may add to the time of a submission."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Setting:
 def graded(tasks: Iterable[Task], setting: Setting, jobs: int) -> Generator[tuple[Task, list[Result]], None, None]:
     """Grade in ``jobs`` processes; give each submission's results as they come.
 
-    A submission that the grader cannot work with, or that ends its worker, gets results that say so and are marked to
-    be tried again (`Result.again`); the others go on.
+    A submission that the grader cannot work with, or that ends its worker or holds it up, gets results that say so and
+    are marked to be tried again (`Result.again`); the others go on.
 
     Raises
     ------
@@ -52,29 +55,35 @@ def graded(tasks: Iterable[Task], setting: Setting, jobs: int) -> Generator[tupl
     waiting = list(reversed(list(tasks)))
     context = multiprocessing.get_context("spawn")
     busy: dict[Connection, Task | None] = {}
+    processes: dict[Connection, multiprocessing.process.BaseProcess] = {}
+    ends: dict[Connection, float] = {}
 
     def start() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, setting), daemon=False)
         process.start()
         theirs.close()
-        busy[ours] = None
+        busy[ours], processes[ours] = None, process
         cleanup.callback(_end, process, ours)
 
     with ExitStack() as cleanup:
         for _ in range(min(jobs, len(waiting))):
             start()
         while busy:
-            for connection in wait(list(busy)):
+            for late in [one for one, end in ends.items() if end < time.monotonic()]:
+                processes[late].kill()
+                del ends[late]
+            for connection in wait(list(busy), timeout=1):
                 assert isinstance(connection, Connection)
                 task = busy[connection]
+                ends.pop(connection, None)
                 try:
                     answer = connection.recv()
                 except (EOFError, OSError):
                     del busy[connection]
                     if task is None:
                         raise SandboxError("a process that grades ended before it began; run it again") from None
-                    yield task, _troubled(task, "the process that graded it ended")
+                    yield task, _troubled(task, "the process that graded it ended, or took too long")
                     if waiting:
                         start()
                     continue
@@ -85,6 +94,7 @@ def graded(tasks: Iterable[Task], setting: Setting, jobs: int) -> Generator[tupl
                 if waiting:
                     busy[connection] = waiting.pop()
                     connection.send(busy[connection])
+                    ends[connection] = time.monotonic() + _TRIES * setting.limits.submission + _GRACE
                 else:
                     del busy[connection]
                     connection.close()
