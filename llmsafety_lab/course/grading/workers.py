@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
@@ -93,7 +93,8 @@ def graded(tasks: Iterable[Task], setting: Setting, jobs: int) -> Generator[tupl
                     yield task, answer
                 if waiting:
                     busy[connection] = waiting.pop()
-                    connection.send(busy[connection])
+                    with suppress(OSError):  # one that has just ended is noticed when its answer is awaited
+                        connection.send(busy[connection])
                     ends[connection] = time.monotonic() + _TRIES * setting.limits.submission + _GRACE
                 else:
                     del busy[connection]
