@@ -106,7 +106,10 @@ def _telling(small: SmallModel, dice: Dice, tokens: int, steps: int) -> Tensor:
     for _ in range(60 if steps > 1 else 1):
         ids = dice.integers(0, small.vocabulary - 1, tokens)
         exact = _decode(model, ids, steps, lambda ids, cache: (ids if cache is None else ids[-1:], cache))
-        if all(not torch.equal(_decode(model, ids, steps, feed), exact) for feed in _SLIPS.values()):
+        best = model(ids[None], use_cache=False).logits[0].argmax(-1)
+        if best[0] != best[-1] and all(
+            not torch.equal(_decode(model, ids, steps, feed), exact) for feed in _SLIPS.values()
+        ):
             break
     return ids
 
