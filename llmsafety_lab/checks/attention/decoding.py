@@ -100,15 +100,18 @@ def _decode(model: Any, ids: Tensor, steps: int, feed: Feed) -> Tensor:
     return ids
 
 
+def _right(ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
+    return (ids if cache is None else ids[-1:]), cache
+
+
 def _telling(small: SmallModel, dice: Dice, tokens: int, steps: int) -> Tensor:
     """Draw a text after which a right answer and every slip write tokens of their own, where there are enough."""
     model = small.build()
     for _ in range(60 if steps > 1 else 1):
         ids = dice.integers(0, small.vocabulary - 1, tokens)
-        exact = _decode(model, ids, steps, lambda ids, cache: (ids if cache is None else ids[-1:], cache))
-        texts = [exact, *(_decode(model, ids, steps, feed) for feed in _SLIPS.values())]
-        at_the_first = model(ids[None]).logits[0, :1].argmax(-1)
-        if len({tuple(text.tolist()) for text in texts}) == len(texts) and at_the_first != exact[tokens]:
+        texts = {str(_decode(model, ids, steps, feed)) for feed in (_right, *_SLIPS.values())}
+        best = model(ids[None], use_cache=False).logits[0].argmax(-1)
+        if len(texts) == 1 + len(_SLIPS) and best[0] != best[-1]:
             break
     return ids
 

@@ -65,6 +65,8 @@ def _draw_pair(dice: Dice, when: str) -> tuple[list[list[str]], list[list[str]]]
     if "lacks" in when:
         truth = [[tag if not tag.endswith("ORG") else "O" for tag in tags] for tags in truth]
         found = [[*tags[:-1], "B-ORG"] for tags in found]
+    if "never" in when:
+        found = [[tag if not tag.endswith("ORG") else "O" for tag in tags] for tags in found]
     if "strict" in when:
         found = [[*tags[:-1], "O", "I-ORG"] for tags in found]
         truth = [[*tags, "O"] for tags in truth]
@@ -136,6 +138,7 @@ def _wrong_scores(truth: list[list[str]], found: list[list[str]], strict: bool) 
             "micro is macro", '"micro": f1(*every)', '"micro": sum(types.values()) / max(len(types), 1)', "together"
         ),
         Mutant("strict ignored", "span_counts(true, found, strict)", "span_counts(true, found)", "value of strict"),
+        Mutant("found types only", "sorted(totals.items())}", "sorted(totals.items()) if counts[1]}", "never found"),
         Mutant("three types", "sum(types.values()) / len(types)", "sum(types.values()) / 3", "that occur"),
         Mutant(
             "one long sentence",
@@ -152,6 +155,7 @@ def check_f1(answer: Answer, dice: Dice) -> None:
         "of random tags",
         "where the prediction has a type that the truth lacks",
         "of two types, though there are more elsewhere",
+        "where a type is never found",
         "that are all right",
         "with strict=True",
         "without names",
@@ -178,6 +182,9 @@ def check_f1(answer: Answer, dice: Dice) -> None:
         hint = f"Spans correct, predicted, expected for each type: {totals}."
         if first == 1 and abs(scores[1] - right[1] * len(totals) / len(TYPES)) < 1e-9:
             hint = "The macro average is over the types that occur in the truth or in the prediction, not over a list."
+        reached = [ratio(counts) for counts in totals.values() if counts[1]]
+        if first == 1 and reached and abs(scores[1] - sum(reached) / len(reached)) < 1e-9:
+            hint = "A type that is never found counts, too: its F1 is 0."
         if not totals:
             hint = "If nothing is there to find and nothing was found, F1 is 0."
         if abs(scores[first] - right[1 - first]) < 1e-9:

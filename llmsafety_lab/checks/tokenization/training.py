@@ -153,7 +153,8 @@ def _telling(dice: Dice, merges: int) -> tuple[Words, list[Pair], dict[str, list
     for _ in range(60):
         words = draw_words(dice)
         exact, wrong = train(words, merges, rule), _wrong_training(words, merges)
-        if all(pairs != exact for pairs in wrong.values()):
+        once, apart = (train(words, merges, rule, pairs=pairs) for pairs in (_once, _apart))
+        if once != apart and all(pairs != exact for pairs in wrong.values()):
             break
     return words, exact, wrong
 
