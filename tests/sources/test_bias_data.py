@@ -1,0 +1,106 @@
+"""The data sets of bias and fairness, each from its real carrier: how many rows, of which types, and known figures."""
+
+from collections import Counter
+
+import pytest
+
+from llmsafety_lab import data
+
+
+@pytest.fixture(scope="module")
+def load():
+    kept = {}
+
+    def columns(name):
+        if name not in kept:
+            rows = data.load(name, source="carrier")
+            kept[name] = {column: list(rows[column]) for column in rows.column_names}
+        return kept[name]
+
+    return columns
+
+
+def types(column):
+    return {type(value) for value in column}
+
+
+def test_adult(load):
+    adult = load("adult")
+    assert Counter(adult["split"]) == {"train": 32_561, "test": 16_281}
+    assert sum(adult["label"]) == 7_841 + 3_846 and set(adult["label"]) == {0, 1}
+    missing = {name: values.count(None) for name, values in adult.items() if None in values}
+    assert missing == {"workclass": 2_799, "occupation": 2_809, "native_country": 857}
+    assert Counter(adult["sex"]) == {"Male": 32_650, "Female": 16_192}
+    assert types(adult["age"]) == types(adult["hours_per_week"]) == {int}
+    assert (adult["age"][0], adult["education"][0], adult["race"][0]) == (39, "Bachelors", "White")
+    assert not any(value != value.strip() or value.endswith(".") for value in adult["race"] + adult["education"])
+
+
+KEPT_OF_COMPAS = {
+    "age",
+    "age_cat",
+    "c_charge_degree",
+    "days_b_screening_arrest",
+    "decile_score",
+    "is_recid",
+    "juv_fel_count",
+    "juv_misd_count",
+    "juv_other_count",
+    "priors_count",
+    "race",
+    "score_text",
+    "sex",
+    "two_year_recid",
+}
+
+
+def test_compas_gives_the_rates_that_propublica_printed(load):
+    compas = load("compas")
+    assert len(compas["race"]) == 7_214
+    printed = {"African-American": (44.85, 27.99), "Caucasian": (23.45, 47.72)}
+    for race, expected in printed.items():
+        cells = Counter(
+            (score != "Low", again)
+            for score, again, one in zip(
+                compas["score_text"], compas["two_year_recid"], compas["race"], strict=True
+            )
+            if one == race
+        )
+        false_positives = cells[True, 0] / (cells[True, 0] + cells[False, 0])
+        false_negatives = cells[False, 1] / (cells[True, 1] + cells[False, 1])
+        assert (round(100 * false_positives, 2), round(100 * false_negatives, 2)) == expected
+
+
+def test_compas_filtered_as_propublica_did(load):
+    compas = load("compas")
+    kept = [
+        days is not None and abs(days) <= 30 and again != -1 and degree != "O" and score != "N/A"
+        for days, again, degree, score in zip(
+            compas["days_b_screening_arrest"],
+            compas["is_recid"],
+            compas["c_charge_degree"],
+            compas["score_text"],
+            strict=True,
+        )
+    ]
+    assert sum(kept) == 6_172
+
+
+def test_compas_tells_nobodys_name_nor_day_nor_case(load):
+    compas = load("compas")
+    assert set(compas) == KEPT_OF_COMPAS
+    words = {value for values in compas.values() for value in values if isinstance(value, str)}
+    assert len(words) < 25 and not any(character.isdigit() and len(word) > 15 for word in words for character in word)
+    assert all(types(compas[name]) == {int} for name in ("age", "decile_score", "two_year_recid", "priors_count"))
+
+
+def test_german_credit(load):
+    german = load("german-credit")
+    assert len(german) == 21 and len(german["label"]) == 1_000
+    assert sum(german["label"]) == 700
+    assert types(german["age"]) == types(german["amount"]) == {int}
+    assert (german["duration_months"][0], german["amount"][0], german["age"][0]) == (6, 1169, 67)
+    assert german["personal_status"][:2] == ["male, single", "female, divorced, separated or married"]
+    assert Counter(german["foreign_worker"]) == {"yes": 963, "no": 37}
+    text = [values for values in german.values() if types(values) == {str}]
+    assert len(text) == 13 and not any(value.startswith("A1") for values in text for value in values)
