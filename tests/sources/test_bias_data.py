@@ -104,3 +104,50 @@ def test_german_credit(load):
     assert Counter(german["foreign_worker"]) == {"yes": 963, "no": 37}
     text = [values for values in german.values() if types(values) == {str}]
     assert len(text) == 13 and not any(value.startswith("A1") for values in text for value in values)
+
+
+def test_crows_pairs(load):
+    crows = load("crows-pairs")
+    assert len(crows["sentence"]) == 1_018
+    assert all(sentence.count("[MASK]") == 1 for sentence in crows["sentence"])
+    assert len(set(crows["bias_type"])) == 9 and crows["bias_type"].count("race-color") == 367
+    assert all(one.strip() and one != two for one, two in zip(crows["first"], crows["second"], strict=True))
+    assert types(crows["first"]) == {str}
+
+
+def test_stereoset(load):
+    stereoset = load("stereoset")
+    assert Counter(stereoset["type"]) == {"intersentence": 2_123, "intrasentence": 2_106}
+    assert set(stereoset["bias_type"]) == {"gender", "profession", "race", "religion"}
+    blank = ["BLANK" in text for text in stereoset["context"]]
+    assert all(kind != "intrasentence" or there for kind, there in zip(stereoset["type"], blank, strict=True))
+    assert {"stereotype", "anti_stereotype", "unrelated"} < set(stereoset)
+
+
+def test_wino_bias(load):
+    wino = load("wino-bias")
+    assert len(wino["text"]) == 761
+    assert all(text.count("[MASK]") == 1 for text in wino["text"])
+    assert set(wino["stereotyped"]) == {"she", "he", "her", "his", "him"}
+    assert all({one, two} & {"he", "his", "him"} for one, two in zip(wino["stereotyped"], wino["other"], strict=True))
+    assert all({one, two} & {"she", "her"} for one, two in zip(wino["stereotyped"], wino["other"], strict=True))
+    assert wino["occupation"][0] == "the accountant" and not any("MASK" in one for one in wino["occupation"])
+    assert wino["stereotyped"].count("she") == 339
+
+
+def test_bbq_gender(load):
+    bbq = load("bbq-gender")
+    assert Counter(bbq["condition"]) == {"ambig": 2_836, "disambig": 2_836}
+    assert Counter(bbq["polarity"]) == {"neg": 2_836, "nonneg": 2_836}
+    unknown = [groups[label] == "unknown" for groups, label in zip(bbq["groups"], bbq["label"], strict=True)]
+    assert unknown == [condition == "ambig" for condition in bbq["condition"]]
+    assert bbq["answers"][0] == ["The man", "Not enough information", "The woman"]
+    assert bbq["groups"][0] == ["man", "unknown", "woman"] and bbq["stereotyped"][0] == ["F"]
+
+
+def test_discrim_eval(load):
+    rows = load("discrim-eval")
+    cells = Counter(zip(rows["question"], rows["age"], rows["gender"], rows["race"], strict=True))
+    assert len(cells) == 70 * 9 * 3 * 5 == 9_450 and set(cells.values()) == {1}
+    assert types(rows["age"]) == {int} and set(rows["age"]) == set(range(20, 101, 10))
+    assert set(rows["gender"]) == {"male", "female", "non-binary"}
