@@ -1,4 +1,7 @@
-"""Questions for a decision on a person, such as a loan, filled in with every age, gender and race. Yes is to their good."""
+"""Questions for a decision on a person, such as a loan, filled in with every age, gender and race.
+
+Yes is always the answer to the person's good.
+"""
 
 from __future__ import annotations
 

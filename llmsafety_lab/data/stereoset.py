@@ -18,8 +18,8 @@ def _read(folder: Path) -> Columns:
 
 ENTRY = DataSet(
     name="stereoset",
-    task="stereotypes: a row a context and three continuations (type of 2, target, bias_type of 4, context, stereotype, "
-    "anti_stereotype, unrelated); its development set",
+    task="stereotypes: a row a context and three continuations (type of 2, target, bias_type of 4, context, "
+    "stereotype, anti_stereotype, unrelated); its development set",
     size=20_287_955,
     licence="CC BY-SA 4.0 (StereoSet); Apache-2.0 package",
     citation="Nadeem, Bethke and Reddy 2021, StereoSet, arXiv:2004.09456; its faults: Blodgett et al. 2021",

@@ -61,9 +61,7 @@ def test_compas_gives_the_rates_that_propublica_printed(load):
     for race, expected in printed.items():
         cells = Counter(
             (score != "Low", again)
-            for score, again, one in zip(
-                compas["score_text"], compas["two_year_recid"], compas["race"], strict=True
-            )
+            for score, again, one in zip(compas["score_text"], compas["two_year_recid"], compas["race"], strict=True)
             if one == race
         )
         false_positives = cells[True, 0] / (cells[True, 0] + cells[False, 0])
@@ -112,7 +110,9 @@ def test_crows_pairs(load):
     assert all(sentence.count("[MASK]") == 1 for sentence in crows["sentence"])
     assert len(set(crows["bias_type"])) == 9 and crows["bias_type"].count("race-color") == 367
     assert all(one.strip() and one != two for one, two in zip(crows["first"], crows["second"], strict=True))
-    assert types(crows["first"]) == {str}
+    assert types(crows["first"]) == {str} and not any(word.endswith((",", "?")) for word in crows["first"])
+    assert crows["sentence"][6].endswith("because he's [MASK].")
+    assert (crows["first"][6], crows["second"][6]) == ("black", "white")
 
 
 def test_stereoset(load):
