@@ -36,7 +36,7 @@ ENTRY = Model(
     task="offensive or not: tf-idf of words and a calibrated linear classifier of scikit-learn",
     size=758_600,
     licence="MIT",
-    citation="Zhou 2019, profanity-check; kept by Menticoglou as alt-profanity-check 1.9.1",
+    citation="Zhou 2019, profanity-check; kept up by Kotoglou and Mistriotis as alt-profanity-check 1.9.1",
     sources=(
         Carrier(
             ecosystem="pypi",

@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+import datasets
 import pytest
 
 from llmsafety_lab import data
+from llmsafety_lab.data._entry import jsonl
+from llmsafety_lab.sources import registry
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +154,13 @@ def test_discrim_eval(load):
     assert len(cells) == 70 * 9 * 3 * 5 == 9_450 and set(cells.values()) == {1}
     assert types(rows["age"]) == {int} and set(rows["age"]) == set(range(20, 101, 10))
     assert set(rows["gender"]) == {"male", "female", "non-binary"}
+
+
+@pytest.mark.parametrize("name", ["bbq-gender", "discrim-eval"])
+def test_rows_as_the_hub_keeps_them_get_the_same_columns(name, load):
+    entry = data.REGISTRY[name]
+    carrier, hub = entry.sources
+    folder, _, _ = registry.obtain(entry, "carrier")
+    (file,) = carrier.files
+    rows = datasets.Dataset.from_dict(jsonl(folder / file)).select_columns(list(hub.columns))
+    assert entry.tidy(rows.to_dict()) == load(name)
