@@ -16,8 +16,7 @@ def load():
 
     def columns(name):
         if name not in kept:
-            rows = data.load(name, source="carrier")
-            kept[name] = {column: list(rows[column]) for column in rows.column_names}
+            kept[name] = data.load(name, source="carrier").to_dict()
         return kept[name]
 
     return columns
