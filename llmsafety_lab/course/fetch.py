@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
-from llmsafety_lab.sources import cache, registry
+from llmsafety_lab.sources import cache, packages, registry
 from llmsafety_lab.sources.cache import CarrierError
 from llmsafety_lab.sources.entry import Entry
 
@@ -36,18 +37,21 @@ def fetch_all(names: list[str] | None = None, progress: bool = True) -> None:
         After the others were fetched: what went wrong with which.
     """
     known, failed = entries(), []
-    for entry in [registry.find(known, name) for name in names or known]:
-        since = time.perf_counter()
-        if not names and entry.sources[0].name == "hub" and not registry.cached(entry):
-            print(f"{entry.name}: left out, it is on the hub alone; `llmsafety-lab fetch {entry.name}` fetches it")
-            continue
-        try:
-            for source in entry.sources:
-                cache.discard(registry.place(entry, source), registry.key(entry, source))
-            _, _, words = registry.obtain(entry, "auto", progress)
-            registry.report(entry, words, time.perf_counter() - since)
-        except CarrierError as error:
-            failed.append(error)
+    chosen = [registry.find(known, name) for name in names or known]
+    origins = Counter(source.origin() for entry in chosen for source in entry.sources if source.name == "carrier")
+    with packages.shared_archives(origin for origin, carried in origins.items() if carried > 1):
+        for entry in chosen:
+            since = time.perf_counter()
+            if not names and entry.sources[0].name == "hub" and not registry.cached(entry):
+                print(f"{entry.name}: left out, it is on the hub alone; `llmsafety-lab fetch {entry.name}` fetches it")
+                continue
+            try:
+                for source in entry.sources:
+                    cache.discard(registry.place(entry, source), registry.key(entry, source))
+                _, _, words = registry.obtain(entry, "auto", progress)
+                registry.report(entry, words, time.perf_counter() - since)
+            except CarrierError as error:
+                failed.append(error)
     if failed:
         raise type(failed[0])("\n".join(str(error) for error in failed)) from failed[0]
 

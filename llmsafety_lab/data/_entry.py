@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,13 @@ class DataSet(Entry):
     Parameters
     ----------
     tidy : callable
-        From the hub's columns to those that the book uses.
+        From the hub's columns to those that the book uses; by default they are the same.
     read : callable, optional
         From the folder of the carrier's files to the same columns, where there is a carrier.
     """
 
     kind: ClassVar[str] = "data"
-    tidy: Callable[[Columns], Columns]
+    tidy: Callable[[Columns], Columns] = dict
     read: Callable[[Path], Columns] | None = None
 
     def open(self, folder: Path, source: str, **options: Any) -> Dataset:
@@ -65,6 +66,12 @@ class Rows(Hub):
 def named(numbers: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:
     """Return the names of each row's numbers."""
     return [[names[number] for number in row] for row in numbers]
+
+
+def jsonl(path: Path) -> Columns:
+    """Return the columns of a file of one JSON object a line, all with the same keys."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def blocks(text: str) -> Iterator[list[list[str]]]:

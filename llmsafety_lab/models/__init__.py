@@ -32,9 +32,11 @@ def load(name: str, *, source: str = "auto", **options: Any) -> tuple[Any, Any]:
     -------
     model : transformers.PreTrainedModel
         In evaluation mode, on the processor. Of "spacy-en" a `spacy.Language`, of "reviews-classifier" a
-        `llmsafety_lab.fine_tuning.Classifier` with nothing frozen.
+        `llmsafety_lab.fine_tuning.Classifier` with nothing frozen. Of "glove" and "word2vec" the vectors, an array of
+        one row a word; of "profanity" a classifier of scikit-learn.
     tokenizer : transformers.PreTrainedTokenizerBase
-        Of "spacy-en" spaCy's own.
+        Of "spacy-en" spaCy's own, of "glove" and "word2vec" a dict from each word to its row, of "profanity" a
+        vectorizer of scikit-learn.
 
     Raises
     ------

