@@ -113,6 +113,7 @@ const behaviour = async () => {
     await quiz.locator(".quiz-option.right summary").first().click();
     result.score = await page.locator(".quiz-score").innerText();
     await page.locator(".prev-next-footer").scrollIntoViewIfNeeded();
+    await page.waitForFunction(() => localStorage.getItem("reading")?.includes('"read":true'));
     await page.goto(`${base}chapters/introduction.html`);
     result.read = await page.$$eval("nav.bd-links a[data-read]", (links) => links.map((link) => link.getAttribute("href")));
     result.parts = await page.$$eval("nav.bd-links details.part", (parts) => parts.map((part) => [part.querySelector("summary").textContent, part.open]));
