@@ -105,7 +105,7 @@ def odd_class(folder: Path) -> dict[str, float | None]:
         "k04/.DS_Store": b"x",
         "k04/.ipynb_checkpoints/lab-checkpoint.ipynb": blank,
         "k04/tokenization.ipynb": other,
-        "k05.zip": zipped({"work/lab.ipynb": right, "__MACOSX/work/._lab.ipynb": b"\0\5"}),
+        "k05.zip": zipped({"handed_in/lab.ipynb": right, "__MACOSX/handed_in/._lab.ipynb": b"\0\5"}),
         "k06.zip": zipped({"inner.zip": zipped({"lab.ipynb": right})}),
         "k07.ipynb.txt": right,
         "k08.ipynb": plain(solution + "  # right?"),

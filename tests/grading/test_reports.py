@@ -154,7 +154,7 @@ def test_pages_of_students_whose_own_zips_hold_files_of_one_name_are_kept_apart(
     (tmp_path / "in").mkdir()
     for student in students:
         with zipfile.ZipFile(tmp_path / "in" / f"{student.id}.zip", "w") as archive:
-            archive.writestr("work/lab.ipynb", classroom.notebook([]))
+            archive.writestr("handed_in/lab.ipynb", classroom.notebook([]))
     found = collect(tmp_path / "in", students, ANSWERS, Policy())
     reports.write_all(tmp_path, "attention", EXERCISES, found, [Score(student, WRONG) for student in students])
     with zipfile.ZipFile(tmp_path / "feedback.zip") as archive:

@@ -186,7 +186,7 @@ def test_what_is_no_notebook_or_another_lab_s_does_not_displace_the_notebook(tmp
 
 
 def test_a_zip_in_a_zip_is_opened_within_bounds(tmp_path: Path) -> None:
-    inner = zipped({"work/attention.ipynb": LAB})
+    inner = zipped({"handed_in/attention.ipynb": LAB})
     put(tmp_path / "download.zip", zipped({"byronada_501_7001_work.zip": inner}))
     put(tmp_path / "u002.zip", zipped({"a.zip": zipped({"b.zip": zipped({"c.zip": inner})})}))
     put(tmp_path / "u003.zip", zipped({"a.zip": zipped({f"{k}.txt": b"" for k in range(archives.MOST_ENTRIES + 1)})}))
