@@ -70,6 +70,7 @@ def _plot(svg: str) -> str:
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.S)
     svg = re.sub(r" font-family: var\(--font-sans[^;\"]*\);?", "", svg)  # book.css gives it
     head, end, body = svg.partition(">")
+    head = _sized(head, r' width="(\d+)')
     body = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", body)
     body = re.sub(r"(<(?:text|tspan)[^>]*?);? fill: currentColor(?=\")", r"\1", body)
     body = re.sub(r'<g>\s*<path [^>]*style="fill: none"/>\s*</g>', "", body)
@@ -97,6 +98,12 @@ def _path(data: str) -> str:
     return re.sub(r"\s+(?=-)", "", re.sub(r"\s+", " ", data))
 
 
+def _sized(head: str, width: str) -> str:
+    """Say how narrow a picture may become, by its own width, before its letters are too small to read on a phone."""
+    own = re.search(width, head)
+    return head.replace(' style="', f' style="--least: {0.7 * float(own[1]):.0f}px; ', 1) if own else head
+
+
 def _short(number: str) -> str:
     return f"{float(number):.1f}".removesuffix(".0")
 
@@ -109,6 +116,7 @@ def _gathered(found: re.Match[str]) -> str:
 def _diagram(svg: str) -> str:
     """Take out of a mermaid diagram the styles, shadows and gradients that nothing in it uses."""
     head, opening, rest = svg.partition("<style>")
+    head = _sized(head, r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)')
     style, closing, body = rest.partition("</style>")
     words = set(re.findall(r"[\w-]+", head + body))
 
