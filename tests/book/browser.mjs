@@ -238,6 +238,7 @@ const plain = async (name) => {
     return {
       formulas: await page.locator(".math:not(:has(math))").count(),
       diagrams: await page.locator(".mermaid:not(:has(svg))").count(),
+      codeColours: await page.locator(".highlight span").evaluateAll((marks) => new Set(marks.map((mark) => getComputedStyle(mark).color)).size),
       font: await page.locator("article section > p:not(.page-facts)").first().evaluate((text) => getComputedStyle(text).fontFamily),
     };
   } finally {

@@ -153,6 +153,7 @@ class TestInTheBrowser:
     def test_without_javascript_formulas_and_diagrams_are_there(self, report: dict) -> None:
         plain = report["plain"]
         assert (plain["formulas"], plain["diagrams"]) == (0, 0)
+        assert plain["codeColours"] >= 4
         assert "Source Serif" in plain["font"]
 
     @pytest.mark.parametrize("page", [page for page in PAGES if page != "search.html"])
