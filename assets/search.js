@@ -1,5 +1,5 @@
 // The search page: sections of the book, found also where a word is misspelt.
-document.addEventListener("DOMContentLoaded", async () => {
+document.addEventListener("DOMContentLoaded", () => {
   const list = document.querySelector("#search-results");
   const count = document.querySelector("#search-count");
   const field = document.querySelector(".bd-search-container input[name=q]");
@@ -7,9 +7,15 @@ document.addEventListener("DOMContentLoaded", async () => {
   const asked = new URLSearchParams(location.search).get("q") ?? "";
   field.value = asked;
   field.focus();
-  const sections = await (await fetch(list.dataset.index)).json();
-  const search = new MiniSearch({ fields: ["title", "page", "text"], storeFields: ["id"] });
-  search.addAll(sections.map((section, id) => ({ ...section, id })));
+
+  // The sections of the whole book are loaded once somebody asks.
+  let loaded;
+  const load = async () => {
+    const sections = await (await fetch(list.dataset.index)).json();
+    const search = new MiniSearch({ fields: ["title", "page", "text"], storeFields: ["id"] });
+    search.addAll(sections.map((section, id) => ({ ...section, id })));
+    return { sections, search };
+  };
 
   // The sentence around the first word that was found.
   const excerpt = (text, terms) => {
@@ -20,7 +26,9 @@ document.addEventListener("DOMContentLoaded", async () => {
     return (from ? "… " : "") + text.slice(from, from + 220) + (text.length > from + 220 ? " …" : "");
   };
 
-  const show = (query) => {
+  const show = async (query) => {
+    if (!query) return;
+    const { sections, search } = await (loaded ??= load());
     list.replaceChildren();
     const found = search.search(query, {
       combineWith: "AND",
@@ -29,7 +37,7 @@ document.addEventListener("DOMContentLoaded", async () => {
       boost: { title: 4, page: 2 },
       boostDocument: (id) => sections[id].weight,
     });
-    count.textContent = query ? `${found.length || "No"} ${found.length === 1 ? "place" : "places"} for “${query}”` : "";
+    count.textContent = `${found.length || "No"} ${found.length === 1 ? "place" : "places"} for “${query}”`;
     for (const { id, terms } of found.slice(0, 40)) {
       const { url, title, page, text } = sections[id];
       const item = document.createElement("li");

@@ -139,6 +139,56 @@ def read(tree: ast.Module | ast.stmt) -> set[str]:
     return found
 
 
+def not_kept(sources: Iterable[str], answer: str) -> dict[str, str]:
+    """Return the names that an answer reads and that a graded run would not have, or not with this value.
+
+    Parameters
+    ----------
+    sources
+        The cells that a notebook has run, in that order. Of what was run twice, the last run counts.
+    answer
+        The name of the student's function or class.
+
+    Returns
+    -------
+    dict
+        For each name the first line of the statement that gives it its value.
+    """
+    trees = []
+    for source in sources:
+        try:
+            trees.append(ast.parse(as_python(source)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError, RuntimeError):
+            continue
+    own = {name for tree in trees for name in defined(tree)}
+    latest: dict[str, ast.stmt] = {}
+    for node in (node for tree in trees for node in flat(tree)):
+        bound = {node.name} if isinstance(node, ast.FunctionDef | ast.ClassDef) else assigned(node)
+        for name in bound:
+            if not isinstance(latest.get(name), ast.Import | ast.ImportFrom) or name in _bound(node):
+                latest[name] = node
+    lost: dict[str, str] = {}
+    seen: set[str] = set()
+    waiting = [answer]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in latest:
+            continue
+        seen.add(name)
+        node = latest[name]
+        if is_definition(node, own):
+            waiting += sorted(read(node))
+        elif name != answer:
+            lost[name] = ast.unparse(node).partition("\n")[0]
+    return lost
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Return the names that a statement binds, without those that it changes in place."""
+    stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    return stored | {getattr(node, "name", "")}
+
+
 def is_definition(node: ast.stmt, own: Collection[str] = ()) -> bool:
     """Say whether a graded run keeps a statement."""
     if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
-from llmsafety_lab.checking import forbidden
+from llmsafety_lab.checking import cells, forbidden
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Exercise, find
@@ -63,4 +64,17 @@ def check_in(exercise: Exercise, namespace: dict[str, Any]) -> Result:
     except forbidden.Forbidden as error:
         return lost(exercise, Failed(str(error)))
     session = Session(namespace)
-    return assess(exercise, Answer(exercise.answer, session.handle), Dice(exercise.id))
+    result = assess(exercise, Answer(exercise.answer, session.handle), Dice(exercise.id))
+    return _with_warning(result, cells.not_kept(namespace.get("In") or [], name)) if result.earned else result
+
+
+def _with_warning(result: Result, lost: dict[str, str]) -> Result:
+    """Say beside the points what a graded run, which keeps only definitions, would not find."""
+    if not lost:
+        return result
+    made = "; ".join(
+        f"{name} is made by `{line if len(line) < 80 else line[:77] + '...'}`" for name, line in lost.items()
+    )
+    words = f"But a graded run may give 0 points: it has no {' and no '.join(lost)}, since {cells.GRADED} ({made}). "
+    words += "Make it inside your function, or from what the function is given."
+    return replace(result, message=f"{result.message} {words}")

@@ -1,10 +1,10 @@
 // Visits every page of the site with one Chromium and prints what it saw as JSON; test_site.py judges it.
-// node browser.mjs MODULES BROWSER BASE PAGE...
+// node browser.mjs MODULES BROWSER BASE FOLDER PAGE...: FOLDER is for the pages as they print.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [, , modules, executablePath, base, ...names] = process.argv;
+const [, , modules, executablePath, base, folder, ...names] = process.argv;
 const { chromium } = createRequire(join(modules, "index.js"))("playwright-core");
 const axe = readFileSync(join(modules, "axe-core", "axe.min.js"), "utf8");
 const WIDE = { width: 1280, height: 900 };
@@ -17,16 +17,17 @@ const open = async (options = {}) => {
   const page = await context.newPage();
   page.setDefaultTimeout(30000);
   const seen = { console: [], offsite: [], failed: [], requests: 0, bytes: 0 };
+  const bodies = [];
   page.on("console", (message) => message.type() === "error" && seen.console.push(message.text()));
   page.on("pageerror", (error) => seen.console.push(String(error)));
   page.on("request", (request) => /^(data|blob):/.test(request.url()) || request.url().startsWith(base) || seen.offsite.push(request.url()));
-  page.on("response", async (response) => {
+  page.on("response", (response) => {
     if (response.status() >= 400) seen.failed.push(`${response.status()} ${response.url()}`);
     seen.requests += 1;
-    seen.bytes += (await response.body().catch(() => "")).length;
+    bodies.push(response.body().then((body) => (seen.bytes += body.length), () => {}));
   });
   page.on("requestfailed", (request) => seen.failed.push(`${request.failure().errorText} ${request.url()}`));
-  return { page, seen, close: () => context.close() };
+  return { page, seen, weighed: () => Promise.all(bodies), close: () => context.close() };
 };
 
 const settle = async (page) => {
@@ -34,14 +35,64 @@ const settle = async (page) => {
   await page.evaluate(() => document.fonts.ready);
 };
 
-// What the light page has passed, the dark one need not be asked again but for its colours, nor the narrow one but for the rest.
-const EVERYTHING = {};
-const COLOURS = { runOnly: ["color-contrast", "link-in-text-block"] };
-const LAYOUT = { rules: { "color-contrast": { enabled: false } } };
+// Contrast is asked of one of all elements that have the same ink on the same ground, on whichever page it stands first;
+// the other rules of every page once, wide; and again, on a phone, of what looks new there.
+const CONTRAST = { runOnly: ["color-contrast", "link-in-text-block"] };
+const REST = { rules: { "color-contrast": { enabled: false }, "link-in-text-block": { enabled: false } } };
 
-const violations = async (page, options) => {
-  const found = await page.evaluate((chosen) => window.axe.run(document, { resultTypes: ["violations"], ...chosen }), options);
-  return found.violations.map(
+const prepare = () => {
+  const wide = new Set();
+  const all = () => [...document.body.querySelectorAll("*")].filter((element) => element.checkVisibility({ checkVisibilityCSS: true }));
+  const grounds = new Map();
+  const ground = (element) => {
+    if (!element) return "";
+    if (grounds.has(element)) return grounds.get(element);
+    const { backgroundColor, backgroundImage, opacity, position } = getComputedStyle(element);
+    const own = [backgroundColor, backgroundImage, opacity, position].join();
+    const opaque = /^rgb\(|^color\(srgb [^/]*\)/.test(backgroundColor) && position === "static" && opacity === "1";
+    const found = opaque ? own : own + ground(element.parentElement);
+    grounds.set(element, found);
+    return found;
+  };
+  const firsts = (elements, look, known) => {
+    const found = new Map();
+    for (const element of elements) {
+      const key = look(element);
+      if (!known.includes(key) && !found.has(key)) found.set(key, element);
+    }
+    return { include: [...found.values()], looks: [...found.keys()] };
+  };
+  window.noteWide = () => all().forEach((element) => wide.add(element));
+  window.inks = (known) => {
+    grounds.clear();
+    const written = all().filter((element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()));
+    return firsts(written, (element) => {
+      const { color, fill, fontSize, fontWeight, textDecorationLine } = getComputedStyle(element);
+      const around = element.localName === "a" && getComputedStyle(element.parentElement).color;
+      return [color, fill, fontSize, fontWeight, textDecorationLine, around, ground(element)].join();
+    }, known);
+  };
+  window.onlyNarrow = (known) => {
+    const scrolls = (element) => element.scrollWidth > element.clientWidth && getComputedStyle(element).overflowX !== "visible";
+    const look = (element) => [element.localName, element.className, element.tabIndex, element.role, element.ariaLabel, scrolls(element)].join();
+    return firsts(all().filter((element) => !wide.has(element) || scrolls(element)), look, known);
+  };
+};
+
+const known = { light: [], dark: [], narrow: [] };
+
+const violations = async (page, options, look = "", choose = "") => {
+  const { found, looks } = await page.evaluate(
+    async ([options, choose, known]) => {
+      const { include, looks } = choose ? window[choose](known) : { include: document, looks: [] };
+      if (choose && !looks.length) return { found: [], looks };
+      const { violations } = await window.axe.run(choose ? { include } : document, { resultTypes: ["violations"], ...options });
+      return { found: violations, looks: violations.length ? [] : looks };
+    },
+    [options, choose, known[look] ?? []],
+  );
+  known[look]?.push(...looks);
+  return found.map(
     ({ id, nodes }) => `${id} (${nodes.length}): ${nodes.slice(0, 3).map((node) => `${node.target.join(" ")} ${node.any[0]?.message ?? ""}`).join(" | ")}`,
   );
 };
@@ -61,23 +112,25 @@ const facts = () => ({
 });
 
 const visit = async (name) => {
-  const { page, seen, close } = await open();
+  const { page, seen, weighed, close } = await open();
   try {
     await page.goto(base + name);
     await settle(page);
-    await page.waitForLoadState("networkidle");
+    await weighed();
     const weight = { requests: seen.requests, bytes: seen.bytes };
     const wide = await page.evaluate(facts);
+    await page.pdf({ path: join(folder, `${names.indexOf(name)}.pdf`), format: "A4" });
     await page.evaluate(() => document.querySelectorAll("details").forEach((fold) => (fold.open = true)));
     await page.addScriptTag({ content: axe });
-    const light = await violations(page, EVERYTHING);
+    await page.evaluate(prepare);
+    await page.evaluate(() => window.noteWide());
+    const light = [...(await violations(page, REST)), ...(await violations(page, CONTRAST, "light", "inks"))];
     await page.emulateMedia({ colorScheme: "dark" });
     await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
-    await settle(page);
-    const dark = await violations(page, COLOURS);
+    const dark = await violations(page, CONTRAST, "dark", "inks");
     const night = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     await page.setViewportSize(NARROW);
-    await page.waitForTimeout(100);
+    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     const spilling = await page.evaluate(() =>
       [...document.querySelectorAll("main *")]
@@ -85,7 +138,7 @@ const visit = async (name) => {
         .slice(0, 5)
         .map((element) => element.outerHTML.slice(0, 100)),
     );
-    const narrow = await violations(page, LAYOUT);
+    const narrow = await violations(page, REST, "narrow", "onlyNarrow");
     return { ...seen, ...wide, ...weight, axe: { light, dark, narrow }, overflow, spilling, day: wide.dark, night };
   } catch (error) {
     return { ...seen, crash: String(error) };
@@ -163,12 +216,13 @@ const living = async (name) => {
     await box.locator("table td, dd span").first().waitFor();
     const read = () => box.evaluate((element) => ({ maps: element.maps, counts: element.counts }));
     const first = { text: await text.inputValue(), ...(await read()) };
+    await box.evaluate((element) => (element.first = element.maps ?? element.counts));
     await text.fill("A model reads what you type, and so do you.");
     await text.blur();
-    await page.waitForTimeout(3000);
+    await page.waitForFunction(() => ((box) => (box.maps ?? box.counts) !== box.first)(document.querySelector(".live")));
     await page.addScriptTag({ content: axe });
     const second = { text: await text.inputValue(), ...(await read()) };
-    return { before, runs: [first, second], axe: await violations(page, EVERYTHING), console: seen.console, offsite: seen.offsite };
+    return { before, runs: [first, second], axe: await violations(page, {}), console: seen.console, offsite: seen.offsite };
   } catch (error) {
     return { crash: String(error) };
   } finally {
@@ -176,30 +230,33 @@ const living = async (name) => {
   }
 };
 
-// Without JavaScript, and on paper.
+// Without JavaScript.
 const plain = async (name) => {
   const { page, close } = await open({ javaScriptEnabled: false });
   try {
     await page.goto(base + name);
-    const still = {
+    return {
       formulas: await page.locator(".math:not(:has(math))").count(),
       diagrams: await page.locator(".mermaid:not(:has(svg))").count(),
+      codeColours: await page.locator(".highlight span").evaluateAll((marks) => new Set(marks.map((mark) => getComputedStyle(mark).color)).size),
       font: await page.locator("article section > p:not(.page-facts)").first().evaluate((text) => getComputedStyle(text).fontFamily),
     };
-    const pdf = await page.pdf({ format: "A4", printBackground: true });
-    return { ...still, pdf: pdf.toString("base64") };
   } finally {
     await close();
   }
 };
 
-const pages = {};
-const queue = [...names];
+// What takes longest goes first; two tabs work side by side.
+const report = { pages: {}, living: {} };
+const queue = [
+  ...["attention", "tokenization"].map((name) => async () => (report.living[name] = await living(name))),
+  async () => (report.behaviour = await behaviour()),
+  async () => (report.plain = await plain("chapters/attention.html")),
+  ...names.map((name) => async () => (report.pages[name] = await visit(name))),
+];
 const worker = async () => {
-  for (let name = queue.shift(); name; name = queue.shift()) pages[name] = await visit(name);
+  for (let task = queue.shift(); task; task = queue.shift()) await task();
 };
 await Promise.all([worker(), worker()]);
-const report = { pages, behaviour: await behaviour(), plain: await plain("chapters/attention.html"), living: {} };
-for (const name of ["attention", "tokenization"]) report.living[name] = await living(name);
 await browser.close();
 process.stdout.write(JSON.stringify(report));

@@ -139,3 +139,53 @@ def test_a_right_answer_is_told_so_in_colour_and_in_text() -> None:
     result = check_in(exercise.find(ID), namespace)
     assert result.passed, result.to_text()
     assert "✓" in result.to_html() and f"{result.points} of {result.points}" in result.to_text()
+
+
+RIGHT = f"""def {NAME}(q, k, v, mask=None):
+    scores = q @ k.transpose(-1, -2) / ROOT(q)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    weights = torch.softmax(scores, -1).nan_to_num(0)
+    return weights @ v, weights
+"""
+
+
+@pytest.mark.parametrize(
+    ("cells", "lost"),
+    [
+        (["import torch", "def ROOT(q): return q.shape[-1] ** 0.5", RIGHT], ""),
+        (["import torch", "ROOT = lambda q: q.shape[-1] ** HALF", "HALF = 0.5", RIGHT], ""),
+        (["import torch", "HALF = 0.5", "def ROOT(q): return q.shape[-1] ** HALF", RIGHT, "HALF = 0.5"], ""),
+        (
+            [
+                "import torch",
+                "half = torch.load",
+                "half = eval('0.5')",
+                "def ROOT(q): return q.shape[-1] ** half",
+                RIGHT,
+            ],
+            "half is made by `half = eval('0.5')`",
+        ),
+        (["import torch", "half = eval('1')", "half = 0.5", "def ROOT(q): return q.shape[-1] ** half", RIGHT], ""),
+        (["import torch", "torch.backends.seen = eval('1')", "def ROOT(q): return q.shape[-1] ** 0.5", RIGHT], ""),
+        (
+            [
+                "import torch",
+                "known = {}",
+                "for i in [0]: known[i] = eval('0.5')",
+                "ROOT = lambda q: q.shape[-1] ** known[0]",
+                RIGHT,
+            ],
+            "known is made by `for i in [0]:`",
+        ),
+    ],
+)
+def test_what_a_graded_run_would_not_find_is_said_beside_the_points(cells: list[str], lost: str) -> None:
+    namespace: dict = {"__name__": "__main__", "In": ["", *cells, "this is no Python", f"check({ID!r})"]}
+    for cell in cells:
+        exec(cell, namespace)
+    result = check_in(exercise.find(ID), namespace)
+    assert result.passed
+    assert (
+        (lost in str(result) and "a graded run may give 0 points" in str(result)) if lost else "But" not in str(result)
+    )

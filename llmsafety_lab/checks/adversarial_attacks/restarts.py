@@ -197,7 +197,7 @@ def _flat(dice: Dice, width: int = 3) -> tuple[VectorClassifier, Tensor, Tensor,
             'margin = cross_entropy(logits, labels, reduction="none")',
             "largest loss",
         ),
-        Mutant("two runs by default", "restarts: int = 1", "restarts: int = 20", "without mask, norm and step"),
+        Mutant("two runs by default", "restarts: int = 1", "restarts: int = 20", "there is one run, which"),
         Mutant(
             "projected at the end",
             "project(delta + stride * steepest(masked(gradient, mask), norm), eps, norm)\n    return best",
@@ -256,7 +256,8 @@ def check_pgd(answer: Answer, dice: Dice) -> None:
 
     case, steps, exact, mistakes = _by_default(dice)
     got = answer(*case, steps=steps)
-    expect_close(got, exact, "The perturbation without mask, norm and step", mistakes=mistakes)
+    hint = "Where they are not given there is one run, which begins at zeros, and the norm is infinity, as in the stub."
+    expect_close(got, exact, "The perturbation without mask, norm and step", mistakes=mistakes, hint=hint)
     model, x, labels, eps = case
     exact = _pgd(model, x, labels, eps, math.inf, 10, eps / 4, torch.ones(x.shape[:2], dtype=torch.bool))
     hint = "Where they are not given there are 10 steps and one run, as in the stub."

@@ -9,16 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from llmsafety_lab.course.book.lighten import lighten, tones
 from llmsafety_lab.course.book.vendor import write
 
 _STYLE = re.compile(r'[ \t]*<link(?=[^>]*rel="stylesheet")[^>]*href="(?!https?:)([^"?]*)[^"]*"[^>]*>\n?')
 _SCRIPT = re.compile(r'[ \t]*<script(?![^>]*(?:defer|module))[^>]*src="(?!https?:)([^"?]*)[^"]*"[^>]*>\s*</script>\n?')
 _PRELOAD = re.compile(r'[ \t]*<link rel="preload"[^>]*>\n?')
 _URL = re.compile(r"url\((?!['\"]?(?:data:|#|https?:))['\"]?([^)'\"]+)['\"]?\)")
-_PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
-_PLOT = re.compile(r'<svg class="plot".*?</svg>', re.S)
-_WHOLE = re.compile(r"(mystnb.*|fonts|palette|icons|formulas|book)\.css")
-"""Style sheets that are kept whole, since purging drops what is written with :is(); they come last."""
+_OURS = re.compile(r"(mystnb.*|fonts|palette|icons|formulas|book)\.css")
+"""Style sheets that come last."""
 
 _LEFT_OUT = {"design-tabs.js"}
 """Scripts for what the book has none of."""
@@ -34,7 +33,8 @@ def bundle(site: Path, pages: dict[Path, str], purge: Callable[[Any], list[str]]
     pages
         Their texts.
     purge
-        Takes a style sheet and what uses it; returns it without the rules that nothing uses.
+        Takes style sheets, `theirs` and `ours`, and what uses them, `content`; returns them as one, without the rules
+        that nothing uses.
     """
     static = site / "_static"
     styles: list[Path] = []
@@ -55,11 +55,13 @@ def bundle(site: Path, pages: dict[Path, str], purge: Callable[[Any], list[str]]
         kind: "\n;".join(path.read_text(encoding="utf-8") for path in files)
         for kind, files in (("head", head), ("foot", foot))
     }
+    pygments = static / "pygments.css"
+    marks = tones(pygments.read_text(encoding="utf-8")) if pygments.exists() else {}
+    pages = {page: lighten(text, marks) for page, text in pages.items()}
     content = [{"raw": text, "extension": "html"} for text in pages.values()]
     content += [{"raw": text, "extension": "js"} for text in scripts.values()]
-    cut, whole = ([path for path in styles if bool(_WHOLE.fullmatch(path.name)) is kept] for kept in (False, True))
-    [css] = purge({"css": _joined(cut, static), "content": content})
-    css += _joined(whole, static)
+    theirs, ours = ([path for path in styles if bool(_OURS.fullmatch(path.name)) is last] for last in (False, True))
+    [css] = purge({"theirs": _joined(theirs, static), "ours": _joined(ours, static), "content": content})
     names = {
         kind: _named(static, kind, text, suffix)
         for kind, text, suffix in (
@@ -68,7 +70,7 @@ def bundle(site: Path, pages: dict[Path, str], purge: Callable[[Any], list[str]]
             ("foot", scripts["foot"], "js"),
         )
     }
-    return {page: _light(_one_each(text, page, static, names)) for page, text in pages.items()}
+    return {page: _one_each(text, page, static, names) for page, text in pages.items()}
 
 
 def _named(static: Path, kind: str, text: str, suffix: str) -> str:
@@ -100,9 +102,3 @@ def _first(pattern: re.Pattern[str], replacement: str, text: str) -> str:
     """Put the replacement in the place of the first match, and nothing in the places of the others."""
     found = pattern.search(text)
     return text if found is None else text[: found.start()] + replacement + pattern.sub("", text[found.start() :])
-
-
-def _light(text: str) -> str:
-    """Take out the marks of code that have no colour, and the digits of pictures that nobody can see."""
-    text = _PLAIN.sub(r"\1", text)
-    return _PLOT.sub(lambda found: re.sub(r"(?<=\d\.\d\d)\d+", "", found[0]), text)

@@ -117,7 +117,8 @@ def _page(text: str, page: Path, math: dict[Any, str], svg: dict[Any, str]) -> s
     text = _LINKS.sub(lambda found: found[1] + _folded(found[2], page) + found[3], _DIAGRAM.sub(diagram, text))
     if svg:
         text = _MERMAID.sub("", text)
-    return _SCRIPTS.sub("", text)
+    # Without JavaScript nobody turns "auto" into one of the two for which the code has colours.
+    return _SCRIPTS.sub("", text).replace('data-theme="auto"', 'data-theme="light"', 1)
 
 
 def _folded(links: str, page: Path) -> str:
