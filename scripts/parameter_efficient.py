@@ -30,11 +30,10 @@ from llmsafety_lab.parameter_efficient.layers import (
     AdapterLinear,
     IA3Linear,
     LoRALinear,
-    PrefixTuning,
-    PromptTuning,
     inject,
     trainable_parameters,
 )
+from llmsafety_lab.parameter_efficient.prefixes import PrefixTuning, PromptTuning
 
 RESULT = Path(__file__).parents[1] / "results" / "parameter_efficient.json"
 SEEDS, TRAIN, TEST, HELD_OUT, BATCH, MAX_TOKENS = (0, 1, 2), 480, 500, 500, 16, 32

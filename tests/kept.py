@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from llmsafety_lab import files
 from llmsafety_lab.course import depends
 from llmsafety_lab.course.book import clock, masters
 from llmsafety_lab.sources import cache
@@ -236,10 +237,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(path: Path, content: Any) -> None:
     """Write a file of JSON so that it is whole or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content))
-    part.replace(path)
+    files.replace(path, json.dumps(content))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,14 +32,12 @@ from llmsafety_lab.parameter_efficient.layers import (
     FrozenLinear,
     IA3Linear,
     LoRALinear,
-    PrefixTuning,
-    PromptTuning,
     fold,
     inject,
     merge,
-    prefix_attention,
     trainable_parameters,
 )
+from llmsafety_lab.parameter_efficient.prefixes import PrefixTuning, PromptTuning, prefix_attention
 
 close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 TARGETS = {"bert": ["query", "value"], "llama": ["q_proj", "v_proj"]}
