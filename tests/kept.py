@@ -132,7 +132,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def facts_of(one: Any) -> dict[str, Any]:
     """Return what was noted of a test, from its item or its report."""
-    return dict(one.user_properties).get("clock", {})
+    return dict(getattr(one, "user_properties", ())).get("clock", {})  # a file that cannot be read has none
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

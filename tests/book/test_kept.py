@@ -103,6 +103,12 @@ def test_a_failure_is_never_kept(house: Path, pytester: pytest.Pytester, monkeyp
     assert outcome(pytester, "-n", "0") == (2, 1, "2 run and 1 kept")
 
 
+def test_a_file_that_cannot_be_read_is_named(house: Path, pytester: pytest.Pytester) -> None:
+    (house / "tests" / "one" / "test_one.py").write_text("import what_is_not_there\n")
+    run = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "0", "tests")
+    run.stdout.fnmatch_lines(["ERROR tests/one/test_one.py*"])
+
+
 def test_a_mutant_depends_on_its_own_topic_alone() -> None:
     causes = {one: kept.causes(kept.TESTS / "checking" / "test_mutants.py", one) for one in ("attention", "decoding")}
     checks = kept.ROOT / "llmsafety_lab" / "checks"
