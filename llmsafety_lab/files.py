@@ -39,16 +39,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, flushed: bool = True) -> Iterator[Path]:
     """Give an empty folder that takes the place of `path` when the block ends well, and else vanishes.
 
     Between the old folder and the new one there is an instant without any: no system call swaps two folders everywhere.
+
+    Parameters
+    ----------
+    flushed : bool
+        See every file onto the disk; not needed for what is made anew in a minute.
     """
     with _beside(path) as room:
         new = room / "new"
         new.mkdir()
         yield new
-        for part in (*new.rglob("*"), new):
+        for part in (*new.rglob("*"), new) if flushed else ():
             _flush(part)
         if path.exists():
             os.replace(path, room / "old")

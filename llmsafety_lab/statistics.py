@@ -70,6 +70,25 @@ def mean_interval(values: Float[np.ndarray, " items"] | Sequence[float], level: 
     return _around(float(found.mean()), float(found.std(ddof=1)) / len(found) ** 0.5, len(found) - 1, level)
 
 
+def slope_interval(
+    x: Float[np.ndarray, " points"] | Sequence[float],
+    y: Float[np.ndarray, " points"] | Sequence[float],
+    level: float = 0.95,
+) -> Estimate:
+    """Return the slope of the line of least squares through points, and its t interval: y is drawn anew, x stays.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than three points or not as many of both, one is not finite, or all x are the same.
+    """
+    across, up = _numbers(x, "x"), _numbers(y, "y")
+    if across.shape != up.shape or len(across) < 3 or np.ptp(across) == 0:
+        raise ValueError(f"a slope needs at least three points, and two different x: {len(across)} x, {len(up)} y")
+    line = stats.linregress(across, up)
+    return _around(float(line.slope), float(line.stderr), len(across) - 2, level)
+
+
 def _around(estimate: float, error: float, freedom: float, level: float) -> Estimate:
     half = float(stats.t.ppf((1 + _level(level)) / 2, freedom)) * error
     return estimate, estimate - half, estimate + half

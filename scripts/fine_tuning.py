@@ -35,6 +35,9 @@ def tuned(texts: int, seed: int, frozen: int = 3, learning_rate: float = 2e-4) -
     }
 
 
+SLICE = {**tuned(96, 0), "tested": 60}
+"""A row in small, which is made in seconds; it is kept to be compared, and shown nowhere."""
+
 RUNS = [
     *({"method": "tf-idf", "texts": n, "seed": 0} for n in (250, 1_000, 4_000, ALL)),
     *({"method": "frozen", "texts": n, "seed": 0} for n in (250, 1_000)),
@@ -82,23 +85,43 @@ def neighbours_agree(model: fine_tuning.Classifier, tokenizer, texts: list[str],
     return float((np.array(topics)[near.argmax(1)] == topics).mean())
 
 
+def small_row(train: list[str], labels: list[int], test: list[str], test_labels: list[int]) -> dict:
+    """Return the row in small: its losses step by step, and the test texts' probabilities of the label 1."""
+    model, tokenizer, losses = fine_tuned(SLICE, train, labels)
+    n = SLICE["tested"]
+    found = fine_tuning.evaluate(model, tokenizer, test[:n], test_labels[:n], max_tokens=MAX_TOKENS).probabilities
+    return {
+        "losses": [round(loss, 4) for loss in losses],
+        "probabilities": [round(float(one), 4) for one in found[:, 1]],
+    }
+
+
+def fine_tuned(run: dict, train: list[str], labels: list[int]) -> tuple:
+    """Return the model of a run, its tokenizer, and the losses of its steps."""
+    encoder, tokenizer = models.load("minilm")
+    torch.manual_seed(run["seed"])
+    model = fine_tuning.Classifier(encoder, 2, run["pooling"]).eval()
+    fine_tuning.freeze(model, run["frozen"])
+    n, rate, seed = run["texts"], run["learning_rate"], run["seed"]
+    losses = fine_tuning.fit(
+        model, tokenizer, train[:n], labels[:n], learning_rate=rate, max_tokens=MAX_TOKENS, seed=seed
+    )
+    return model, tokenizer, losses
+
+
 def probabilities_of(run: dict, train, labels, test, test_labels, known) -> tuple[np.ndarray, dict]:
     """Carry out one run; return the probabilities of the test texts and what else was measured."""
     n = run["texts"]
     if run["method"] == "tf-idf":
         return measures.baseline(train[:n], labels[:n], test), {}
-    encoder, tokenizer = models.load("minilm")
-    torch.manual_seed(run["seed"])
-    model = fine_tuning.Classifier(encoder, 2, run.get("pooling", "mean")).eval()
     if run["method"] == "frozen":
+        encoder, tokenizer = models.load("minilm")
+        torch.manual_seed(run["seed"])
+        model = fine_tuning.Classifier(encoder, 2, "mean").eval()
         head = LogisticRegression(C=1, max_iter=2000).fit(embedded(model, tokenizer, train[:n]), labels[:n])
         more = {"news": neighbours_agree(model, tokenizer, *known)} if n == 250 else {}
         return head.predict_proba(embedded(model, tokenizer, test)), more
-    fine_tuning.freeze(model, run["frozen"])
-    rate, seed = run["learning_rate"], run["seed"]
-    losses = fine_tuning.fit(
-        model, tokenizer, train[:n], labels[:n], learning_rate=rate, max_tokens=MAX_TOKENS, seed=seed
-    )
+    model, tokenizer, losses = fine_tuned(run, train, labels)
     found = fine_tuning.evaluate(model, tokenizer, test, test_labels, max_tokens=MAX_TOKENS).probabilities
     more = {"news": neighbours_agree(model, tokenizer, *known)} if run["frozen"] == 0 else {}
     return found, more | {"loss": float(np.mean(losses[-10:]))}
@@ -109,6 +132,9 @@ def main() -> None:
     kept = json.loads(TARGET.read_text()) if TARGET.exists() else {"rows": []}
     sets, known = reviews(), news()
     truth = np.array(sets[3])
+    if kept.get("slice", {}).get("of") != SLICE:
+        kept["slice"] = {"of": SLICE} | small_row(*sets) | {"made": runtime.made_by("fine_tuning", [SLICE["seed"]])}
+        files.replace(TARGET, json.dumps(kept, indent=1) + "\n")
     for run in RUNS:
         if any(run.items() <= row.items() for row in kept["rows"]):
             continue

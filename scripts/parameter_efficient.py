@@ -1,7 +1,8 @@
 """Eight ways to tune MiniLM on reviews, over seeds, with learning rates chosen on held-out reviews; and the baselines.
 
 Run it as `python scripts/parameter_efficient.py`; it takes about 25 minutes of one core and writes
-`results/parameter_efficient.json`. With names of parts behind it (`tune`, `quality`, `baselines`) it makes those alone.
+`results/parameter_efficient.json`. With names of parts behind it (`tune`, `quality`, `baselines`, `slice`)
+it makes those alone.
 What stands there already is not computed again: remove the file to start anew.
 """
 
@@ -29,14 +30,16 @@ from llmsafety_lab.parameter_efficient.layers import (
     AdapterLinear,
     IA3Linear,
     LoRALinear,
-    PrefixTuning,
-    PromptTuning,
     inject,
     trainable_parameters,
 )
+from llmsafety_lab.parameter_efficient.prefixes import PrefixTuning, PromptTuning
 
 RESULT = Path(__file__).parents[1] / "results" / "parameter_efficient.json"
 SEEDS, TRAIN, TEST, HELD_OUT, BATCH, MAX_TOKENS = (0, 1, 2), 480, 500, 500, 16, 32
+
+SLICE = {"method": "LoRA, rank 8", "seed": 0, "train": 96, "test": 60}
+"""A row in small, which is made in seconds; it is kept to be compared, and shown nowhere."""
 
 Layer = Callable[[torch.Tensor, torch.Tensor | None], torch.nn.Module]
 
@@ -76,8 +79,8 @@ def reviews() -> dict[str, tuple[list[str], list[int]]]:
     }
 
 
-def tuned(base: Any, tokenizer: Any, name: str, rate: float, seed: int, train: tuple) -> tuple[Any, float]:
-    """Return MiniLM tuned by a method on some reviews, and the processor's seconds for a step."""
+def tuned(base: Any, tokenizer: Any, name: str, rate: float, seed: int, train: tuple) -> tuple[Any, float, list]:
+    """Return MiniLM tuned by a method on some reviews, the processor's seconds for a step, and the steps' losses."""
     torch.manual_seed(seed)
     model = fine_tuning.Classifier(copy.deepcopy(base), 2)
     model.encoder = METHODS[name][0](model.encoder)
@@ -94,7 +97,7 @@ def tuned(base: Any, tokenizer: Any, name: str, rate: float, seed: int, train: t
     losses = fine_tuning.fit(model, tokenizer, *train, **options)
     if hook:
         hook.remove()
-    return model, (time.process_time() - since) / len(losses)
+    return model, (time.process_time() - since) / len(losses), losses
 
 
 def right(model: Any, tokenizer: Any, rows: tuple) -> np.ndarray:
@@ -114,7 +117,7 @@ def tune(kept: dict[str, Any]) -> dict[str, dict[str, float]]:
     for name, (_, first) in METHODS.items():
         tried, place = found.setdefault(name, {}), RATES.index(first)
         while missing := [r for r in RATES[place - 1 : place + 2] if str(r) not in tried]:
-            model, _ = tuned(base, tokenizer, name, missing[0], 0, rows["train"])
+            model, *_ = tuned(base, tokenizer, name, missing[0], 0, rows["train"])
             tried[str(missing[0])] = float(right(model, tokenizer, rows["held out"]).mean())
             write(kept)
             if len(missing) == 1:
@@ -129,7 +132,7 @@ def best_rate(tuning: dict[str, dict[str, float]], name: str) -> float:
 
 def row(tuning: dict, base: Any, tokenizer: Any, rows: dict, name: str, seed: int) -> dict[str, Any]:
     """Return one method's run under one seed."""
-    model, seconds = tuned(base, tokenizer, name, best_rate(tuning, name), seed, rows["train"])
+    model, seconds, _ = tuned(base, tokenizer, name, best_rate(tuning, name), seed, rows["train"])
     encoder = trainable_parameters(model.encoder)
     return {
         "right": bits(right(model, tokenizer, rows["test"])),
@@ -153,21 +156,29 @@ def quality(kept: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def small_row(tuning: dict, base: Any, tokenizer: Any, rows: dict) -> dict[str, Any]:
+    """Return the row in small: its losses step by step, and where it is right."""
+    name, train, test = SLICE["method"], *(tuple(c[: SLICE[part]] for c in rows[part]) for part in ("train", "test"))
+    model, _, losses = tuned(base, tokenizer, name, best_rate(tuning, name), SLICE["seed"], train)
+    return {"losses": [round(loss, 4) for loss in losses], "right": bits(right(model, tokenizer, test))}
+
+
 def write(kept: dict[str, Any]) -> None:
     files.replace(RESULT, json.dumps(kept, indent=1) + "\n")
+
+
+def words(rows: dict, size: str) -> str:
+    """Return where logistic regression on words is right after training on a part."""
+    features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = LogisticRegression(C=10, max_iter=1000).fit(features.fit_transform(rows[size][0]), rows[size][1])
+    return bits(model.predict(features.transform(rows["test"][0])) == rows["test"][1])
 
 
 def baselines() -> dict[str, str]:
     """Return where logistic regression is right, on words and on what the untouched MiniLM says."""
     base, tokenizer = models.load("minilm")
     rows = reviews()
-    found = {}
-    for size in ("train", "all"):
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        model = LogisticRegression(C=10, max_iter=1000).fit(words.fit_transform(rows[size][0]), rows[size][1])
-        found[f"words, {len(rows[size][0]):,} reviews"] = bits(
-            model.predict(words.transform(rows["test"][0])) == rows["test"][1]
-        )
+    found = {f"words, {len(rows[size][0]):,} reviews": words(rows, size) for size in ("train", "all")}
     frozen = [features(base, tokenizer, rows[part][0]) for part in ("train", "test")]
     model = LogisticRegression(max_iter=1000).fit(frozen[0], rows["train"][1])
     found["frozen MiniLM"] = bits(model.predict(frozen[1]) == rows["test"][1])
@@ -195,6 +206,7 @@ def main(parts: list[str]) -> None:
         "tune": lambda: tune(kept),
         "quality": lambda: quality(kept),
         "baselines": baselines,
+        "slice": lambda: {"of": SLICE} | small_row(kept["tune"], *models.load("minilm"), reviews()),
     }
     for part in parts or list(made):
         kept.setdefault("made", {})[part] = runtime.made_by("parameter_efficient", SEEDS)

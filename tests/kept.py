@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from llmsafety_lab import files
 from llmsafety_lab.course import depends
 from llmsafety_lab.course.book import clock, masters
 from llmsafety_lab.sources import cache
@@ -90,14 +91,11 @@ def machine() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say for each test in which group it runs, and where its pass is kept; put the longest groups first."""
+    """Say for each test where its pass is kept; put the longest groups first."""
     seconds, places = read(STORE / "seconds.json"), {}
     for item in items:
         topic = topic_of(item.path, getattr(getattr(item, "callspec", None), "params", {}))
-        group = item.path.relative_to(TESTS).with_suffix("").as_posix().replace("/", "-")
-        if topic and item.path.parent.name == "checking":
-            group += f"-{topic}"
-        place = ""
+        group, place = group_of(item.nodeid), ""
         if topic and item.path.parent.name in (topic, "checking"):
             place = f"{group}-{key(item.path, topic)}.json"
             places[place] = read(STORE / place)
@@ -105,13 +103,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not os.environ.get("FRESH"):
             facts["kept"] = places.get(place, {}).get(item.nodeid)
         item.user_properties.append(("clock", facts))
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: -seconds.get(facts_of(item)["group"], float("inf")))
+
+
+def group_of(name: str) -> str:
+    """Return the group of a test's id: its file, and where a file tests the checks of all topics the topic, too."""
+    file, _, rest = name.partition("::")
+    group = file.removeprefix("tests/").removesuffix(".py").replace("/", "-")
+    topic = re.search(rf"\[({'|'.join(sorted(TOPICS))})\b", rest) if group.startswith("checking-") else None
+    return f"{group}-{topic[1]}" if topic else group
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a group to one worker, so that its fixtures are made once.
+
+    The groups follow from the tests' ids, which both sides know. The markers of `--dist loadgroup` do nothing with
+    pytest 9.2 (https://github.com/pytest-dev/pytest-xdist/issues/1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def facts_of(one: Any) -> dict[str, Any]:
     """Return what was noted of a test, from its item or its report."""
-    return dict(one.user_properties).get("clock", {})
+    return dict(getattr(one, "user_properties", ())).get("clock", {})  # a file that cannot be read has none
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -216,10 +237,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(path: Path, content: Any) -> None:
     """Write a file of JSON so that it is whole or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content))
-    part.replace(path)
+    files.replace(path, json.dumps(content))
 
 
 def pytest_configure(config: pytest.Config) -> None:

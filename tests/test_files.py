@@ -75,9 +75,10 @@ def test_a_folder_that_cannot_move_in_is_put_back(tmp_path: Path, monkeypatch) -
     assert names(tmp_path) == {"kept"} and names(tmp_path / "kept") == {"old"}
 
 
-def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_folder_takes_the_place_of_another(tmp_path: Path, flushed: bool) -> None:
     for name in ("one", "two"):
-        with replacing_folder(tmp_path / "made") as new:
+        with replacing_folder(tmp_path / "made", flushed) as new:
             (new / "inner").mkdir()
             (new / "inner" / name).touch()
         assert names(tmp_path / "made" / "inner") == {name}

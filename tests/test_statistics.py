@@ -15,6 +15,7 @@ from llmsafety_lab.statistics import (
     permutation_test,
     proportion_interval,
     ratio_interval,
+    slope_interval,
 )
 
 
@@ -187,3 +188,20 @@ def test_every_public_function_is_tested_here() -> None:
         name for name, value in vars(statistics).items() if getattr(value, "__module__", "") == statistics.__name__
     }
     assert {name for name in public if not name.startswith("_")} <= set(globals())
+
+
+def test_a_slope_is_that_of_numpy_and_its_interval_covers_what_it_says() -> None:
+    rng, held = np.random.default_rng(7), 0
+    x = rng.normal(size=9)
+    for _ in range(2_000):
+        y = 3 - 0.4 * x + 0.1 * rng.normal(size=9)
+        slope, low, high = slope_interval(x, y)
+        held += low <= -0.4 <= high
+    assert slope == pytest.approx(np.polyfit(x, y, 1)[0]) and low < slope < high
+    assert 0.935 < held / 2_000 < 0.965
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2]), ([1, 2, 3], [1, 2]), ([2, 2, 2], [1, 2, 3])])
+def test_a_slope_needs_points(x: list[float], y: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least three points"):
+        slope_interval(x, y)

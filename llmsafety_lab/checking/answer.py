@@ -32,6 +32,9 @@ class Called:
         ``requires_grad`` was left otherwise.
     left
         The gradients that the call left in ``.grad``, by argument, then by the weight's name ("" for a tensor).
+    stirred
+        What was left otherwise outside of the arguments: "gradients" (they are recorded or not), "generator" (torch's
+        own, from which others draw).
     traced
         Whether a gradient flows through the result, or the first of several.
     gradients
@@ -47,6 +50,7 @@ class Called:
     modes: list[int | str]
     flags: list[int | str]
     left: dict[int | str, dict[str, Any]]
+    stirred: list[str]
     traced: bool
     gradients: dict[int | str, dict[str, Any]]
     forwards: int

@@ -56,8 +56,13 @@ def expect(condition: bool, message: str, *, expected: Any = None, got: Any = No
 
 
 def kind_of(value: Any) -> str:
-    """Return what came in place of what was asked for, in words."""
-    return "None: is there a return statement?" if value is None else f"a {type(value).__name__}"
+    """Return the kind of what came in place of what was asked for, in words."""
+    return came(None) if value is None else f"a {type(value).__name__}"
+
+
+def came(value: Any) -> Any:
+    """Return what came in place of what was asked for: itself, or for None the usual cause."""
+    return "None: is there a return statement?" if value is None else value
 
 
 def are(what: str) -> str:
@@ -82,8 +87,8 @@ def expect_number(got: Any, what: str, *, hint: str = "") -> float:
     ):
         got = got.item()
     if type(got) not in (int, float) or not math.isfinite(got):
-        came = got if type(got) in (int, float) else kind_of(got)
-        raise Failed(f"{what} {are(what)} not a finite number.", expected="one finite number", got=came, hint=hint)
+        said = got if type(got) in (int, float) else kind_of(got)
+        raise Failed(f"{what} {are(what)} not a finite number.", expected="one finite number", got=said, hint=hint)
     return float(got)
 
 
@@ -99,16 +104,16 @@ def expect_list(got: Any, what: str, *, length: int | None = None, expected: Any
     if not isinstance(got, list | tuple):
         raise Failed(f"{what} {are(what)} not a list or a tuple.", expected=asked, got=kind_of(got), hint=hint)
     if length is not None and len(got) != length:
-        came = f"{len(got)} value{'s' * (len(got) != 1)}"
-        raise Failed(f"{what} {are(what)} not of length {length}.", expected=asked, got=came, hint=hint)
+        said = f"{len(got)} value{'s' * (len(got) != 1)}"
+        raise Failed(f"{what} {are(what)} not of length {length}.", expected=asked, got=said, hint=hint)
     return list(got)
 
 
 def expect_pair(got: Any, what: str, *, expected: str = "two values", hint: str = "") -> tuple[Any, Any]:
     """Fail unless ``got`` is a list or tuple of two; return the two."""
     if not isinstance(got, list | tuple) or len(got) != 2:
-        came = f"{len(got)} values" if isinstance(got, list | tuple) else kind_of(got)
-        raise Failed(f"{what} {are(what)} not a pair.", expected=expected, got=came, hint=hint)
+        said = f"{len(got)} values" if isinstance(got, list | tuple) else kind_of(got)
+        raise Failed(f"{what} {are(what)} not a pair.", expected=expected, got=said, hint=hint)
     return got[0], got[1]
 
 

@@ -36,6 +36,7 @@ def traced(
         if isinstance(given[place], torch.Tensor):
             given[place].requires_grad_()
     every = {place: _leaves(value) for place, value in given.items()}
+    outside = _outside()
     values, modes, flags, held = (_each(given, look) for look in (_plain, _mode, _flags, _held))
     passes = {"forwards": 0, "backwards": 0}
     hooks = [model.register_forward_hook(_counting(passes)) for model in models.values()]
@@ -50,9 +51,17 @@ def traced(
         "modes": _differing(modes, _each(given, _mode)),
         "flags": _differing(flags, _each(given, _flags)),
         "left": {place: left for place in every if (left := _left(held[place], every[place]))},
+        "stirred": [name for name, state in _outside().items() if state != outside[name]],
         "traced": getattr(_first(result), "requires_grad", False) is True,
     }
     return result, told | {"gradients": _gradients(_first(result), leaves, along)}
+
+
+def _outside() -> dict[str, Any]:
+    """Return what a call may leave otherwise besides its arguments: whether torch records, and where its draws are."""
+    import torch
+
+    return {"gradients": torch.is_grad_enabled(), "generator": torch.get_rng_state().numpy().tobytes()}
 
 
 def _each(given: Mapping[Place, Any], look: Callable[[Any], Any]) -> dict[Place, Any]:
@@ -105,7 +114,9 @@ def _held(value: Any) -> dict[str, bytes]:
 def _left(held: Mapping[str, bytes], leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the gradients that stand in ``.grad`` now and did not before."""
     return {
-        name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None and _plain(leaf.grad) != held[name]
+        name: leaf.grad
+        for name, leaf in leaves.items()
+        if leaf.is_leaf and leaf.grad is not None and _plain(leaf.grad) != held[name]
     }
 
 

@@ -1,5 +1,6 @@
 """Fine tuning: what the chapter and its lab use."""
 
+from llmsafety_lab.fine_tuning.batches import like_lengths
 from llmsafety_lab.fine_tuning.classifier import (
     AttentionPooling,
     Classifier,
@@ -7,7 +8,6 @@ from llmsafety_lab.fine_tuning.classifier import (
     fit,
     freeze,
     label_scores,
-    like_lengths,
     mean_pool,
     predict,
 )

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llmsafety_lab import runtime
+from llmsafety_lab.fine_tuning.batches import encoded, like_lengths, padded
 from llmsafety_lab.fine_tuning.measures import Evaluation, score
 from llmsafety_lab.fine_tuning.measures import expected_calibration_error as expected_calibration_error
 from llmsafety_lab.pretraining.loop import decaying
@@ -134,35 +135,6 @@ def freeze(model: Classifier, layers: int) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def _encoded(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[dict[str, list[int]]]:
-    ids = tokenizer(list(texts), truncation=True, max_length=max_tokens)
-    return [{"input_ids": row, "attention_mask": [1] * len(row)} for row in ids["input_ids"]]
-
-
-def _batch(model: nn.Module, tokenizer: Any, rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
-    """Pad rows to the longest of them, on the model's device."""
-    device = next(model.parameters()).device
-    return {name: tensor.to(device) for name, tensor in tokenizer.pad(rows, return_tensors="pt").items()}
-
-
-def like_lengths(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[list[int]]:
-    """Return shuffled batches whose rows have like lengths: of 20 batches' worth of rows, neighbours in length.
-
-    Raises
-    ------
-    ValueError
-        If a batch holds no row.
-    """
-    if batch_size < 1:
-        raise ValueError(f"a batch holds at least one row, got {batch_size}")
-    shuffled, pool = rng.permutation(len(lengths)), 20 * batch_size
-    batches = []
-    for start in range(0, len(shuffled), pool):
-        rows = sorted(shuffled[start : start + pool].tolist(), key=lengths.__getitem__)
-        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
-
-
 def fit(
     model: nn.Module,
     tokenizer: Any,
@@ -208,7 +180,7 @@ def fit(
         )
     if epochs < 1 or not 0 <= learning_rate < math.inf:
         raise ValueError(f"fit needs an epoch and a finite learning rate, got {epochs} and {learning_rate}")
-    rows, rng = _encoded(tokenizer, texts, max_tokens), np.random.default_rng(seed)
+    rows, rng = encoded(tokenizer, texts, max_tokens), np.random.default_rng(seed)
     order = [
         batch for _ in range(epochs) for batch in like_lengths([len(r["input_ids"]) for r in rows], batch_size, rng)
     ]
@@ -220,7 +192,7 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for batch in runtime.progress(order, "fine-tuning"):
-            logits = model(**_batch(model, tokenizer, [rows[i] for i in batch]))
+            logits = model(**padded(model, tokenizer, [rows[i] for i in batch]))
             loss = nn.functional.cross_entropy(logits, torch.tensor([labels[i] for i in batch], device=logits.device))
             optimizer.zero_grad()
             loss.backward()
@@ -267,13 +239,12 @@ def evaluate(
     """
     if not len(texts) or len(texts) != len(labels):
         raise ValueError(f"evaluate got {len(texts)} texts and {len(labels)} labels; it needs as many of both.")
-    rows = _encoded(tokenizer, texts, max_tokens)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
-    cut = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    batches = (_batch(model, tokenizer, [rows[i] for i in part]) for part in runtime.progress(cut, "evaluating"))
+    rows = encoded(tokenizer, texts, max_tokens)
+    cut = like_lengths([len(row["input_ids"]) for row in rows], batch_size)
+    batches = (padded(model, tokenizer, [rows[i] for i in part]) for part in runtime.progress(cut, "evaluating"))
     found = predict(model, batches).float().cpu().numpy()
     probabilities = np.empty_like(found)
-    probabilities[order] = found
+    probabilities[np.concatenate(cut)] = found
     return score(probabilities, labels)
 
 
@@ -300,10 +271,8 @@ def label_scores(
     if long := [label for label, tokens in zip(labels, ids, strict=True) if len(tokens) != 1]:
         raise ValueError(f"{long[0]!r} is not one token of this model; choose a label that is, blank included.")
     rows = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in tokenizer(list(prompts))["input_ids"]]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
     found = np.empty((len(rows), len(labels)))
-    for start in runtime.progress(range(0, len(rows), batch_size), "asking"):
-        part = order[start : start + batch_size]
+    for part in runtime.progress(like_lengths([len(row["input_ids"]) for row in rows], batch_size), "asking"):
         batch = tokenizer.pad([rows[i] for i in part], padding_side="left", return_tensors="pt").to(model.device)
         with torch.no_grad():
             positions = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)

@@ -5,15 +5,16 @@ What the fixed layers make of a sentence never changes, so it is computed once a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from llmsafety_lab.fine_tuning.batches import like_lengths
 from llmsafety_lab.pretraining.loop import decaying
 from llmsafety_lab.runtime import progress
 
@@ -74,16 +75,6 @@ class TokenClassifier(nn.Module):
         return self
 
 
-def _by_length(lengths: list[int], batch_size: int, generator: torch.Generator | None = None) -> Iterator[list[int]]:
-    """Yield batches of sentences of like length, in random order where there is a generator."""
-    order = torch.randperm(len(lengths), generator=generator).tolist() if generator else list(range(len(lengths)))
-    order.sort(key=lambda i: -(lengths[i] // 4))
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    turns = torch.randperm(len(batches), generator=generator).tolist() if generator else range(len(batches))
-    for turn in turns:
-        yield batches[turn]
-
-
 @torch.no_grad()
 def _kept(
     model: TokenClassifier, ids: Tensor, mask: Tensor, batch_size: int, device: torch.device
@@ -91,7 +82,7 @@ def _kept(
     """Return for each sentence what the fixed layers give, without padding, and its length."""
     lengths = mask.sum(1).tolist()
     kept: list[Tensor] = [torch.empty(0)] * len(lengths)
-    for batch in progress(list(_by_length(lengths, batch_size)), "fixed layers"):
+    for batch in progress(like_lengths(lengths, batch_size), "fixed layers"):
         longest = max(lengths[i] for i in batch)
         hidden = model.lower(ids[batch, :longest].to(device), mask[batch, :longest].to(device))
         for i, vectors in zip(batch, hidden, strict=True):
@@ -133,7 +124,7 @@ def fit(
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"fit needs an epoch and a sentence in a batch, got {epochs} and {batch_size}")
     device = model.head.weight.device
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     nn.init.normal_(model.head.weight, std=0.02)
     nn.init.zeros_(model.head.bias)
@@ -146,7 +137,7 @@ def fit(
     losses = []
     with progress(None, "training", steps) as bar:
         for _ in range(epochs):
-            for batch in _by_length(lengths, batch_size, generator):
+            for batch in like_lengths(lengths, batch_size, rng):
                 longest = max(lengths[i] for i in batch)
                 some = mask[batch, :longest].to(device)
                 if model.frozen:
@@ -177,7 +168,7 @@ def predict(
     device = model.head.weight.device
     logits = torch.zeros(*ids.shape, model.head.out_features)
     lengths = mask.sum(1).tolist()
-    for batch in progress(list(_by_length(lengths, batch_size)), "predicting"):
+    for batch in progress(like_lengths(lengths, batch_size), "predicting"):
         longest = max(lengths[i] for i in batch)
         some = mask[batch, :longest]
         logits[batch, :longest] = model(ids[batch, :longest].to(device), some.to(device)).cpu() * some[..., None]

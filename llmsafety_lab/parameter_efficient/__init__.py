@@ -15,14 +15,12 @@ from llmsafety_lab.parameter_efficient.layers import (
     FrozenLinear,
     IA3Linear,
     LoRALinear,
-    PrefixTuning,
-    PromptTuning,
     fold,
     inject,
     merge,
-    prefix_attention,
     trainable_parameters,
 )
+from llmsafety_lab.parameter_efficient.prefixes import PrefixTuning, PromptTuning, prefix_attention
 
 __all__ = [
     "AdaLoRALinear",

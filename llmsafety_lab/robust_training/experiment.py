@@ -62,10 +62,15 @@ class Bench(NamedTuple):
     test: Texts
 
 
-def bench() -> Bench:
+def bench(among: int | None = None) -> Bench:
     """Return the reviews classifier, what it was trained on, and short reviews to train on and to test with.
 
     Its word embeddings are frozen: a budget in their units means the same before and after training.
+
+    Parameters
+    ----------
+    among : int, optional
+        The short reviews are looked for among so many first ones of both splits; among all by default.
     """
     start, tokenizer = models.load("reviews-classifier")
     freeze(start, 0)
@@ -73,12 +78,12 @@ def bench() -> Bench:
     texts, labels = list(rows["text"]), list(rows["label"])
     tested = [i for i, split in enumerate(rows["split"]) if split == "test"]
     rest = [i for i, split in enumerate(rows["split"]) if split == "train"]
-    short = [len(ids) <= MAX_TOKENS for ids in tokenizer(texts)["input_ids"]]
-    parts = (
-        rest[:KNOWN],
-        [i for i in rest[KNOWN:] if short[i]],
-        [i for i in tested if short[i]][:TESTED],
-    )
+
+    def short(places: list[int]) -> list[int]:
+        ids = tokenizer([texts[i] for i in places])["input_ids"]
+        return [i for i, one in zip(places, ids, strict=True) if len(one) <= MAX_TOKENS]
+
+    parts = (rest[:KNOWN], short(rest[KNOWN:][:among]), short(tested[:among])[:TESTED])
     return Bench(start, tokenizer, *(Texts([texts[i] for i in part], [labels[i] for i in part]) for part in parts))
 
 
@@ -94,8 +99,8 @@ def carried(begin: Bench) -> list[Tensor]:
     return found
 
 
-def trained(begin: Bench, method: str, seed: int) -> tuple[nn.Module, float, float]:
-    """Train a copy of the classifier on by one method, on texts that the seed draws.
+def trained(begin: Bench, method: str, seed: int, most: int = TRAINED) -> tuple[nn.Module, float, float]:
+    """Train a copy of the classifier on by one method, on at most so many texts, which the seed draws.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def trained(begin: Bench, method: str, seed: int) -> tuple[nn.Module, float, flo
         The mean of the training's losses, and the processor time that it took.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(begin.train.texts), generator=generator)[:TRAINED].tolist()
+    rows = torch.randperm(len(begin.train.texts), generator=generator)[:most].tolist()
     texts, labels = ([column[i] for i in rows] for column in begin.train)
     model = copy.deepcopy(begin.start)
     since = time.process_time()

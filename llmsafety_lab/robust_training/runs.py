@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from llmsafety_lab import files, runtime
 from llmsafety_lab.adversarial_attacks.gradients import Labels, Mask, Vectors
 from llmsafety_lab.adversarial_attacks.texts import Embedded, predictions, word_mask
-from llmsafety_lab.fine_tuning.classifier import like_lengths
+from llmsafety_lab.fine_tuning.batches import like_lengths
 from llmsafety_lab.pretraining.loop import decaying
 from llmsafety_lab.robust_training.losses import Loss
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
+from llmsafety_lab import files
 from llmsafety_lab.errors import CourseError
 
 MANIFEST = "manifest.json"
@@ -125,17 +126,9 @@ def keep(folder: Path, key: str, build: Callable[[Path], None]) -> Path:
             if intact(folder, key):
                 return folder
             _sweep(folder)
-            new = folder.with_name(f".{folder.name}.new")
-            new.mkdir()
-            try:
+            with files.replacing_folder(folder) as new:
                 build(new)
                 _seal(new, key)
-                if folder.exists():
-                    os.replace(folder, folder.with_name(f".{folder.name}.old"))
-                os.replace(new, folder)
-                _flush(folder.parent)
-            finally:
-                _sweep(folder)
     return folder
 
 
@@ -163,27 +156,15 @@ def _sweep(folder: Path) -> None:
 
 
 def _seal(folder: Path, key: str) -> None:
-    """Write the manifest of a finished folder, let its files be read as widely as new files are, and flush it all."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Write the manifest of a finished folder, and let its files be read as widely as new files are."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
     kept = {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)} for path in files
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": sha256(path)} for path in paths
     }
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"key": key, "files": kept}, indent=1), encoding="utf-8")
-    for path in files:
+    for path in paths:
         path.chmod(manifest.stat().st_mode)
-    for path in (*files, manifest, folder):
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def no_room(error: BaseException | None) -> bool:

@@ -15,7 +15,7 @@ import yaml
 import llmsafety_lab
 from llmsafety_lab import tables
 from llmsafety_lab.course.book import build, reproduced
-from llmsafety_lab.course.book.vendor import replacing, vendor
+from llmsafety_lab.course.book.vendor import vendor
 
 ROOT = Path(__file__).parents[2]
 MASTER = """---
@@ -195,17 +195,6 @@ def test_a_notebook_that_was_not_executed_is_named(small: Path) -> None:
     (small / "chapters" / "attention.md").unlink()
     with pytest.raises(build.BookError, match=r"chapters/attention: no such page\nlabs/attention: not executed"):
         build.assemble(small)
-
-
-def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    with replacing(target) as made:
-        (made / "page").touch()
-    with pytest.raises(KeyboardInterrupt), replacing(target) as made:
-        (made / "half").touch()
-        raise KeyboardInterrupt
-    assert [path.name for path in target.iterdir()] == ["page"]
-    assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
 def test_the_next_port_is_taken_where_one_is_in_use(tmp_path: Path) -> None:

@@ -38,10 +38,47 @@ def outcome(pytester: pytest.Pytester, *options: str) -> tuple[int, int, str]:
     return counts.get("passed", 0), counts.get("failed", 0), said.partition(";")[0]
 
 
-@pytest.mark.parametrize("options", [("-n", "0"), ("-n", "2", "--dist", "loadgroup")])
+@pytest.mark.parametrize("options", [("-n", "0"), ("-n", "2", "--dist", "loadscope")])
 def test_what_has_passed_is_kept(house: Path, pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     assert outcome(pytester, *options) == (3, 0, "3 run and 0 kept")
     assert outcome(pytester, *options) == (3, 0, "1 run and 2 kept")
+
+
+def test_a_group_runs_on_one_worker_in_one_piece(house: Path, pytester: pytest.Pytester) -> None:
+    """Each test writes its worker's process down; each fixture of a file is made once for all of its tests."""
+    code = """
+import os, time, pytest
+
+@pytest.fixture(scope="module")
+def made():
+    open("log", "a").write(f"{__name__} made {os.getpid()}\\n")
+
+@pytest.mark.parametrize("number", range(4))
+def test_one(made, number):
+    time.sleep(0.05)
+    open("log", "a").write(f"{__name__} ran {os.getpid()}\\n")
+
+class TestMore:
+    def test_two(self, made):
+        open("log", "a").write(f"{__name__} ran {os.getpid()}\\n")
+"""
+    names = [f"test_{letter}" for letter in "abcdef"]
+    for name in names:
+        (house / "tests" / "book" / f"{name}.py").write_text(code)
+    assert outcome(pytester, "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder")[:2] == (33, 0)
+    noted = [line.split() for line in (house / "log").read_text().splitlines()]
+    for name in names:
+        mine = [(what, worker) for test, what, worker in noted if test == name]
+        assert [what for what, _ in mine] == ["made"] + 5 * ["ran"], name
+        assert len({worker for _, worker in mine}) == 1, name
+    assert len({worker for _, _, worker in noted}) == 2
+
+
+def test_checks_are_grouped_by_their_topics() -> None:
+    name = "tests/checking/test_mutants.py::test_every_mutant_loses"
+    assert kept.group_of(f"{name}[attention.mask: a[0] b]") == "checking-test_mutants-attention"
+    assert kept.group_of(f"{name}[plain]") == kept.group_of(name) == "checking-test_mutants"
+    assert kept.group_of("tests/grading/test_lab.py::test_one[attention]") == "grading-test_lab"
 
 
 @pytest.mark.parametrize("cause", ["requirements.txt", "chapters/one.md", "tests/conftest.py", "tests/one/test_one.py"])
@@ -64,6 +101,12 @@ def test_a_failure_is_never_kept(house: Path, pytester: pytest.Pytester, monkeyp
     assert outcome(pytester, "-n", "0") == (2, 1, "3 run and 0 kept")
     monkeypatch.delenv("FRESH")
     assert outcome(pytester, "-n", "0") == (2, 1, "2 run and 1 kept")
+
+
+def test_a_file_that_cannot_be_read_is_named(house: Path, pytester: pytest.Pytester) -> None:
+    (house / "tests" / "one" / "test_one.py").write_text("import what_is_not_there\n")
+    run = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "0", "tests")
+    run.stdout.fnmatch_lines(["ERROR tests/one/test_one.py*"])
 
 
 def test_a_mutant_depends_on_its_own_topic_alone() -> None:

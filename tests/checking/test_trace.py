@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +90,29 @@ def test_what_a_call_leaves_otherwise_is_told() -> None:
     called = trace(spoil, VectorClassifier(seed=3, training=True), X, more=X)
     assert called.modes == [0] and called.changed == [1] and called.flags == [0, "more"]
     assert torch.equal(called.left["more"][""], torch.ones_like(X)) and not called.traced
+
+
+def test_what_a_call_leaves_otherwise_outside_of_its_arguments_is_told() -> None:
+    def honest(seed: int) -> Any:
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return torch.rand(2, generator=torch.Generator().manual_seed(seed)) + torch.rand(2)
+
+    assert trace(honest, 3).stirred == []
+    with torch.random.fork_rng():
+        assert trace(lambda: torch.rand(2)).stirred == ["generator"]
+    assert trace(lambda: torch.set_grad_enabled(False) and None).stirred == ["gradients"]
+    assert torch.is_grad_enabled()
+
+
+def test_an_argument_that_a_call_makes_a_result_of_others_has_no_gradient_and_warns_nobody() -> None:
+    def spoil(x: torch.Tensor) -> None:
+        x.mul_(torch.full((4,), 2.0, dtype=x.dtype, requires_grad=True))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        called = trace(spoil, X)
+    assert called.changed == [0] and not called.left
 
 
 def test_gradients_that_stood_there_before_are_not_what_the_call_left() -> None:

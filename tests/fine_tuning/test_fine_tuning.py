@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ from llmsafety_lab.fine_tuning.measures import (
 )
 from llmsafety_lab.models.reviews_classifier import RECIPE, WEIGHTS
 from llmsafety_lab.sources import cache, registry
-from llmsafety_lab.statistics import interval, proportion_interval
+from llmsafety_lab.statistics import interval
 
 WIDTH = 16
 POOLINGS = ("mean", "cls", "attention")
@@ -357,17 +358,15 @@ def test_the_kept_rows_agree_with_themselves(row: dict) -> None:
     assert right(row).mean() == pytest.approx(row["accuracy"], abs=1e-3)
 
 
-def test_one_kept_row_comes_out_again(reviews, tokenizer) -> None:
-    rows = kept(method="fine-tuned", texts=250)
-    assert len(rows) == 3
-    wanted = rows[0]
-    torch.manual_seed(wanted["seed"])
-    model = Classifier(models.load("minilm")[0], 2, wanted["pooling"])
-    freeze(model, wanted["frozen"])
-    options = {"learning_rate": wanted["learning_rate"], "max_tokens": RESULTS["max_tokens"], "seed": wanted["seed"]}
-    fit(model, tokenizer, reviews["train_text"][:250], reviews["train_label"][:250], **options)
-    again = evaluate(
-        model, tokenizer, reviews["test_text"][:400], reviews["test_label"][:400], max_tokens=RESULTS["max_tokens"]
-    ).accuracy
-    _, low, high = proportion_interval(int(right(wanted)[:400].sum()), 400)
-    assert low <= again <= high
+def test_one_kept_row_comes_out_again() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "fine_tuning.py"))
+    train, labels, test, test_labels = script["reviews"]()
+    [words] = kept(method="tf-idf", texts=250)
+    hits = baseline(train[:250], labels[:250], test).argmax(1) == np.array(test_labels)
+    assert (hits != right(words)).sum() <= 5
+    stored = RESULTS["slice"]
+    assert stored["of"] == script["SLICE"]
+    again = script["small_row"](train, labels, test, test_labels)
+    assert again["losses"] == pytest.approx(stored["losses"], abs=0.01)
+    assert again["probabilities"] == pytest.approx(stored["probabilities"], abs=0.02)
+    assert np.ptp(stored["probabilities"]) > 0.05

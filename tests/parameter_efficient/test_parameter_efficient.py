@@ -32,14 +32,12 @@ from llmsafety_lab.parameter_efficient.layers import (
     FrozenLinear,
     IA3Linear,
     LoRALinear,
-    PrefixTuning,
-    PromptTuning,
     fold,
     inject,
     merge,
-    prefix_attention,
     trainable_parameters,
 )
+from llmsafety_lab.parameter_efficient.prefixes import PrefixTuning, PromptTuning, prefix_attention
 
 close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 TARGETS = {"bert": ["query", "value"], "llama": ["q_proj", "v_proj"]}
@@ -428,13 +426,17 @@ def test_a_kept_row_comes_out_again() -> None:
     script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "parameter_efficient.py"))
     kept = json.loads(script["RESULT"].read_text())
     assert set(kept["quality"]) == set(script["METHODS"]) and len(kept["quality"]["full"]) > 1
-    base, tokenizer = models.load("minilm")
-    name, seed = "LoRA, rank 8", 0
-    came = script["row"](kept["tune"], base, tokenizer, script["reviews"](), name, seed)
-    stands = kept["quality"][name][seed]
-    assert came["parameters"] == stands["parameters"] == 12 * 8 * (384 + 384)
-    came, stands = (row["right"].count("1") / script["TEST"] for row in (came, stands))
-    assert abs(came - stands) < 1.96 * (0.25 / script["TEST"]) ** 0.5
+    rows = script["reviews"]()
+    assert differences(script["words"](rows, "train"), kept["baselines"]["words, 480 reviews"]) <= 5
+    assert kept["slice"]["of"] == script["SLICE"]
+    again = script["small_row"](kept["tune"], *models.load("minilm"), rows)
+    assert again["losses"] == pytest.approx(kept["slice"]["losses"], abs=0.01)
+    assert differences(again["right"], kept["slice"]["right"]) <= 3
+
+
+def differences(one: str, other: str) -> int:
+    """Return in how many places two rows of bits differ; another processor may round the other way in a few."""
+    return sum(a != b for a, b in zip(one, other, strict=True))
 
 
 def test_the_best_learning_rates_lie_between_others() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, came, expect
 from llmsafety_lab.checking.handles import SmallModel
 
 Think = Callable[[list[tuple[int, ...]]], list[Tensor]]
@@ -174,8 +174,9 @@ def _expect_edges(answer: Answer, small: SmallModel, think: Think, dice: Dice) -
 def _text(reply: Any) -> list[int]:
     if isinstance(reply, Tensor) and reply.dim() == 1:
         return reply.long().tolist()
-    got = "None: is there a return statement?" if reply is None else reply
-    raise Failed("The text has the wrong form.", expected="a tensor of shape (tokens,), the prompt in it", got=got)
+    raise Failed(
+        "The text has the wrong form.", expected="a tensor of shape (tokens,), the prompt in it", got=came(reply)
+    )
 
 
 def _thinker(small: SmallModel) -> Think:

@@ -8,7 +8,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, came, expect
 
 Edges = dict[int, dict[str, int]]
 Lifted = dict[int, dict[int, int]]
@@ -93,8 +93,7 @@ def _plain(reply: Any, automaton: Edges) -> Lifted:
     """Return the answer as a dict for each state, or fail."""
     expected = "a dict that holds for each state a dict from allowed tokens to next states"
     if not isinstance(reply, dict) or not all(isinstance(edges, dict) for edges in reply.values()):
-        got = "None: is there a return statement?" if reply is None else reply
-        raise Failed("The answer has the wrong form.", expected=expected, got=got)
+        raise Failed("The answer has the wrong form.", expected=expected, got=came(reply))
     missing = [state for state in automaton if state not in reply]
     hint = "The states are the keys of the automaton, whatever they are: not numbers from 0 on."
     expect(not missing, f"State {missing[:1]} is missing.", expected=expected, got=f"states {list(reply)}", hint=hint)

@@ -7,7 +7,7 @@ import torch
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_tensor, expect_unchanged
 
 
 @exercise(
@@ -44,6 +44,24 @@ from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_t
             "        self.eval()\n",
             "        self.eval()\n        self.requires_grad_(False)\n",
             "no gradient flows",
+        ),
+        Mutant(
+            "frozen in part",
+            "        self.eval()\n",
+            "        self.eval()\n        self.linear.bias.requires_grad_(False)\n",
+            "frozen",
+        ),
+        Mutant(
+            "gradients left off",
+            "        with torch.no_grad():\n",
+            "        torch.set_grad_enabled(False)\n        if True:\n",
+            "no gradients for anything",
+        ),
+        Mutant(
+            "vectors changed",
+            "        self.eval()\n",
+            "        self.eval()\n        vectors *= 1.0 + 1e-6\n",
+            "in place",
         ),
     ),
 )
@@ -91,6 +109,12 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         "A gradient flows through the probabilities.",
         hint="Compute them without gradients: torch.no_grad().",
     )
+    expect(
+        "gradients" not in called.stirred,
+        "After predict torch computes no gradients for anything, so no training can go on.",
+        hint="torch.set_grad_enabled(False) stays. Write `with torch.no_grad():`, which ends with its block.",
+    )
+    expect_unchanged(called, 0)
     batches = -(-texts // batch_size)
     expect(
         called.forwards == batches,
@@ -120,3 +144,8 @@ def check_predict(answer: Answer, dice: Dice) -> None:
             "After predict no gradient flows through forward, so the training cannot go on.",
             hint="Switch gradients off for the computation alone, by torch.no_grad(), and not for the weights.",
         )
+    expect(
+        not called.flags,
+        "After predict some of the weights are frozen: their requires_grad is another than before.",
+        hint="Switch gradients off for the computation alone, by torch.no_grad(), and not for the weights.",
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_gradient, expect_tensor
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_gradient, expect_tensor, expect_unchanged
 
 MEASURES = "llmsafety_lab.fine_tuning.measures"
 WORDS = (
@@ -191,6 +191,18 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
             "weights cut off", "weights[..., None]", "weights.detach()[..., None]", "No gradient reaches score.weight"
         ),
         Mutant("tokens cut off", "[..., None] * hidden)", "[..., None] * hidden.detach())", "layers before it"),
+        Mutant(
+            "hidden zeroed in place",
+            "(weights[..., None] * hidden)",
+            "(weights[..., None] * hidden.data.mul_(mask[..., None] > 0))",
+            "in place",
+        ),
+        Mutant(
+            "mask changed in place",
+            "mask == 0",
+            "mask.mul_(-1).add_(1).bool()",
+            "in place",
+        ),
     ),
 )
 def check_pool(answer: Answer, dice: Dice) -> None:
@@ -212,6 +224,7 @@ def check_pool(answer: Answer, dice: Dice) -> None:
     hint = "One weight for each token: the softmax of the scores over the tokens of a text."
     along = dice.normal(4, width)
     called = pool.trace("__call__", hidden, mask, by=["self", 0], along=along)
+    expect_unchanged(called)
     expect_close(
         called.value,
         pooled(exact),

@@ -11,7 +11,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number, expect_unchanged
 from llmsafety_lab.checks.fine_tuning.parts import MEASURES, matrix
 
 
@@ -185,6 +185,12 @@ def _best_temperature(logits: Tensor, labels: Tensor) -> float:
         Mutant("stops early", "range(60)", "range(6)", "further"),
         Mutant("narrow range", "low, high = 1e-3, 1e3", "low, high = 0.1, 10", "further"),
         Mutant("half of the range", "low, high = 1e-3, 1e3", "low, high = 1e-2, 1e2", "further"),
+        Mutant(
+            "logits changed in place",
+            "scores = scores - scores.max(1, keepdims=True)",
+            "scores -= scores.max(1, keepdims=True)",
+            "in place",
+        ),
     ),
 )
 def check_temperature(answer: Answer, dice: Dice) -> None:
@@ -203,8 +209,9 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         logits = logits * scale + 3 * dice.normal(texts, 1) + shift
         best = _best_temperature(logits, labels)
         large = "For logits in the thousands exp is infinite, or 0 in a whole row: subtract each row's largest first."
-        came = answer(logits.numpy(), labels.tolist())
-        got = expect_number(came, "The temperature", hint=large if shift else "")
+        called = answer.trace(logits.numpy(), labels.tolist())
+        got = expect_number(called.value, "The temperature", hint=large if shift else "")
+        expect_unchanged(called, hint="`logits -= ...` changes the caller's array; `logits = logits - ...` does not.")
         if abs(got / best - 1) < 0.01:
             continue
         if shift:

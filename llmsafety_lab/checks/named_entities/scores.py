@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect_number
+from llmsafety_lab.checking.expect import Failed, came, expect_number
 from llmsafety_lab.checks.named_entities.spans import SEQEVAL, TYPES, draw_tags, read_spans
 
 
@@ -172,8 +172,7 @@ def check_f1(answer: Answer, dice: Dice) -> None:
                 break
         reply = answer(truth, found, strict=True) if strict else answer(truth, found)
         if not isinstance(reply, dict) or not {"micro", "macro"} <= set(reply):
-            got = "None: is there a return statement?" if reply is None else reply
-            raise Failed("The answer has the wrong form.", expected='a dict with "micro" and "macro"', got=got)
+            raise Failed("The answer has the wrong form.", expected='a dict with "micro" and "macro"', got=came(reply))
         scores = [expect_number(reply[key], f'"{key}"') for key in ("micro", "macro")]
         gaps = [abs(got - exact) for got, exact in zip(scores, right, strict=True)]
         if max(gaps) < 1e-9:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, came, expect
 
 Span = tuple[str, int, int]
 TYPES = ("PER", "GEO-LOC", "ORG")
@@ -119,8 +119,7 @@ def check_spans(answer: Answer, dice: Dice) -> None:
     ):
         reply = answer(list(tags), strict)
         if not isinstance(reply, list | tuple) or not all(isinstance(x, list | tuple) and len(x) == 3 for x in reply):
-            got = "None: is there a return statement?" if reply is None else reply
-            raise Failed("The answer has the wrong form.", expected="a list of (type, start, end)", got=got)
+            raise Failed("The answer has the wrong form.", expected="a list of (type, start, end)", got=came(reply))
         spans, exact = [tuple(span) for span in reply], read_spans(tags, strict)
         slips = [says for says, wrong in _wrong_spans(tags, strict).items() if spans == wrong and wrong != exact]
         if any(type(kind) is not str for kind, *_ in spans):

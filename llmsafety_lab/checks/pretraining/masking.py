@@ -121,6 +121,12 @@ from llmsafety_lab.checks.pretraining.gaps import both, chosen_of, expect_rates
             "fate = torch.rand(len(ids), 1, generator=generator).expand(ids.shape)",
             "one fate",
         ),
+        Mutant(
+            "seeds torch itself",
+            "generator = torch.Generator().manual_seed(seed)",
+            "generator = torch.manual_seed(seed)",
+            "torch's own generator",
+        ),
         Mutant("another rate by default", "rate: float = 0.15", "rate: float = 0.2", "not the rate, 0.15"),
     ),
 )
@@ -141,6 +147,11 @@ def check_mask(answer: Answer, dice: Dice) -> None:
     )
     expect_rates(ids, inputs, chosen, special, mask, vocabulary, 0.15)
     expect(not called.changed, "You have changed ids in place.", hint="Make a new tensor first: ids.clone().")
+    expect(
+        "generator" not in called.stirred,
+        "You draw from torch's own generator, or seed it: what others draw after the call is then another thing.",
+        hint="Draw from a generator of your own: torch.Generator().manual_seed(seed).",
+    )
     again, other = (both(answer(ids, special, mask, vocabulary, s), ids) for s in (seed, seed + 1))
     expect(
         bool((again[0] == inputs).all() and (again[1] == labels).all()),

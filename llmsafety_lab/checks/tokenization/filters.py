@@ -11,7 +11,7 @@ import torch
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect
+from llmsafety_lab.checking.expect import Failed, came, expect
 from llmsafety_lab.checks.tokenization.pairs import pick
 
 WORDS = ("pineapple", "pistachio", "avocado", "espresso", "ravioli", "paprika", "eclair", "sashimi")
@@ -165,8 +165,7 @@ def check_filter(answer: Answer, dice: Dice) -> None:
         got = answer(text, word, dict(lookalikes))
         got = got.item() if isinstance(got, np.ndarray | torch.Tensor) and got.size == 1 else got
         if not isinstance(got, bool):
-            kind = "None: is there a return statement?" if got is None else got
-            raise Failed("The answer is neither True nor False.", got=kind)
+            raise Failed("The answer is neither True nor False.", got=came(got))
         replies[place] = got
     for place, (text, word, _, expected, how, hint) in enumerate(questions):
         expect(

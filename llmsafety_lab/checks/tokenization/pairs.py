@@ -7,7 +7,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_unchanged
+from llmsafety_lab.checking.expect import Failed, came, expect, expect_unchanged
 
 Pair = tuple[bytes, bytes]
 LIBRARIES = (
@@ -43,8 +43,7 @@ def sequence(reply: Any, kind: Any, what: str, expected: str) -> list[Any]:
     whole = isinstance(reply, list | tuple)
     if whole and all(isinstance(item, kind) and not (kind is int and isinstance(item, bool)) for item in reply):
         return list(reply)
-    got = "None: is there a return statement?" if reply is None else reply
-    raise Failed(f"{what} has the wrong form.", expected=expected, got=got)
+    raise Failed(f"{what} has the wrong form.", expected=expected, got=came(reply))
 
 
 def join(parts: list[bytes], pair: Pair) -> list[bytes]:

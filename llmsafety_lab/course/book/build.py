@@ -23,7 +23,9 @@ import yaml
 from llmsafety_lab.course.book import clock, live, reproduced
 from llmsafety_lab.course.book.dress import dress
 from llmsafety_lab.course.book.finish import finish
-from llmsafety_lab.course.book.vendor import BookError, replacing, vendor, write
+from llmsafety_lab.course.book.vendor import BookError, vendor
+from llmsafety_lab.files import replace as write
+from llmsafety_lab.files import replacing_folder
 
 _TOOLS = ("jupyter-book", "sphinx", "sphinx-book-theme", "myst-nb", "sphinxcontrib-bibtex")
 
@@ -232,7 +234,7 @@ def sphinx(tree: Path, *options: str) -> None:
 
 
 def _publish(pages: Path, vendored: Path, root: Path, site: Path) -> None:
-    with replacing(site.with_name("site.new")) as made:
+    with replacing_folder(site, flushed=False) as made:
         shutil.copytree(pages, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".buildinfo*", "objects.inv"))
         shutil.copytree(vendored / "web", made / "_static" / "vendor", dirs_exist_ok=True, copy_function=_link)
         for notebook in _handed_out(root):
@@ -240,12 +242,6 @@ def _publish(pages: Path, vendored: Path, root: Path, site: Path) -> None:
         live.publish(made / "_static")
         finish(made, vendored)
         (made / ".nojekyll").touch()
-    old = site.with_name("site.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if site.exists():
-        site.rename(old)
-    site.with_name("site.new").rename(site)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _keys(tree: Path, vendored: str) -> tuple[str, str]:

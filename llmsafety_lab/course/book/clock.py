@@ -13,6 +13,9 @@ from pathlib import Path
 BUDGET = 180
 """Core seconds of one topic: 90 seconds of the clock with both cores busy. A topic over twice that fails the run."""
 
+CELL = 10
+"""Core seconds of one cell at the scale `ci`. A cell over twice that fails the run."""
+
 COLUMNS = ("chapter", "lab", "handed out", "graded", "tests")
 
 _FOLDERS = {"chapters": "chapter", "labs": "lab", "handed_out": "handed out"}
@@ -41,12 +44,34 @@ def rows(root: Path) -> list[list[str]]:
     ]
 
 
+def slowest(notebook: Path) -> tuple[int, float]:
+    """Return the number of an executed notebook's slowest cell, and its seconds of the clock."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    seconds = [cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in cells]
+    number = max(range(len(seconds)), key=seconds.__getitem__, default=0)
+    return number, round(seconds[number], 1) if seconds else 0.0
+
+
+def cells(root: Path, most: float = CELL) -> list[str]:
+    """Return a line for each notebook whose slowest cell takes more core seconds than `most`.
+
+    A cell's core seconds are its seconds of the clock times the share of a core that its notebook had.
+    """
+    times, lines = root / "_build" / "executed" / "times.json", []
+    for run in json.loads(times.read_text()) if times.exists() else []:
+        number, seconds = run.get("slowest", (0, 0.0))
+        taken = seconds * min(1.0, run["core_seconds"] / run["seconds"]) if seconds else 0.0
+        if taken > most:
+            lines.append(f"{run['notebook']}: cell {number} takes {taken:.0f} core seconds; a cell may take {CELL}")
+    return lines
+
+
 def table(root: Path) -> str:
     """Return the topics' seconds and the steps' for a terminal."""
     lines = ["".join(f"{cell:>12}" if place else f"{cell:24}" for place, cell in enumerate(row)) for row in rows(root)]
     steps = sorted((root / "_build" / "steps").glob("*"), key=lambda path: path.stat().st_mtime)
     said = ", ".join(f"{path.name.replace('_', ' ')} {path.read_text().strip()}" for path in steps)
-    return "\n".join([*lines, f"steps, in seconds of the clock: {said}"] if said else lines)
+    return "\n".join([*lines, *cells(root), *([f"steps, in seconds of the clock: {said}"] if said else [])])
 
 
 def over(root: Path) -> list[str]:
@@ -55,7 +80,7 @@ def over(root: Path) -> list[str]:
         f"{topic} takes {sum(seconds.values()):.0f} core seconds; its budget is {BUDGET}, the limit {2 * BUDGET}"
         for topic, seconds in topics(root).items()
         if sum(seconds.values()) > 2 * BUDGET
-    ]
+    ] + cells(root, 2 * CELL)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,11 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,12 +25,13 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from llmsafety_lab import files
 from llmsafety_lab.course import depends
-from llmsafety_lab.course.book import environment, masters
+from llmsafety_lab.course.book import clock, environment, masters
+from llmsafety_lab.course.book.warm import KERNEL, Runner, warm
 from llmsafety_lab.errors import CourseError, NotFoundError
 from llmsafety_lab.sources import cache
 
-_KERNEL = Path(__file__).with_name("kernel.py")
 _DAYS = 30  # for which a copy that no run asks for is kept
 
 
@@ -62,9 +59,6 @@ class Job(NamedTuple):
     path: Path
     notebook: Any
     key: str
-
-
-Runner = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def execute(
@@ -110,7 +104,7 @@ def execute(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="notebooks-")))
         places = Counter(_alone(name) for name in waiting)
         runners = {
-            alone: stack.enter_context(_warm(root, folder / f"{alone}", alone, many=places[alone] > 1))
+            alone: stack.enter_context(warm(root, folder / f"{alone}", alone, many=places[alone] > 1))
             for alone in sorted(places)
         }
 
@@ -136,9 +130,12 @@ def execute(
             _lay_out(root, job, store)
     if failures:
         raise NotebookError("\n\n".join(failures))
-    times = [asdict(run) for run in sorted(runs, key=lambda run: run.notebook)]
+    times = [
+        asdict(run) | {"slowest": clock.slowest(store / f"{run.key}.ipynb")}
+        for run in sorted(runs, key=lambda run: run.notebook)
+    ]
     if not only:
-        _write(root / "_build" / "executed" / "times.json", json.dumps(times, indent=1))
+        files.replace(root / "_build" / "executed" / "times.json", json.dumps(times, indent=1))
     _tidy(store, times)
     return runs
 
@@ -168,10 +165,10 @@ def key(root: Path, notebook: Any, scale: str, alone: bool) -> str:
     """Return the hash of all that the outputs of a notebook depend on. Its prose is not among that."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     code = "\n\n".join(re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE) for cell in cells)
-    files = [*sorted(depends.closure([code])), _KERNEL, Path(environment.__file__), root / "requirements.txt"]
-    files += [root / "results" / f"{topic}.json" for topic in sorted(set(re.findall(r'\bkept\("(\w+)"\)', code)))]
+    causes = [*sorted(depends.closure([code])), KERNEL, Path(environment.__file__), root / "requirements.txt"]
+    causes += [root / "results" / f"{topic}.json" for topic in sorted(set(re.findall(r'\bkept\("(\w+)"\)', code)))]
     digest = hashlib.sha256(json.dumps([scale, alone, [(cell.source, masters.tags(cell)) for cell in cells]]).encode())
-    for path in files:
+    for path in causes:
         if path.is_file():
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:32]
@@ -207,52 +204,10 @@ def _run(root: Path, job: Job, scale: str, runner: Runner, store: Path) -> Run:
             raise NotebookError(_report(job.name, failed, f"{said}\n{facts['error']}"))
         seconds, core_seconds = round(facts["seconds"], 1), round(facts["core_seconds"], 1)
         run = Run(job.name, seconds, core_seconds, round(facts["peak_mb"]), scale, job.key)
-        _write(store / f"{job.key}.ipynb", partial.read_text(encoding="utf-8"))
-        _write(store / f"{job.key}.json", json.dumps(asdict(run)))
+        files.replace(store / f"{job.key}.ipynb", partial.read_text(encoding="utf-8"))
+        files.replace(store / f"{job.key}.json", json.dumps(asdict(run)))
     tqdm.write(f"  {job.name}: {run.seconds:.1f} s, {run.peak_mb:.0f} MB")
     return run
-
-
-@contextlib.contextmanager
-def _warm(root: Path, folder: Path, alone: bool, many: bool) -> Iterator[Runner]:
-    """Start the process that forks the kernels; give the function that has it execute one notebook.
-
-    For a single notebook it loads no more than it must.
-    """
-    folder.mkdir()
-    python = environment.light(root, folder) if alone else Path(sys.executable)
-    own = ("PYTHONPATH", "VIRTUAL_ENV") if alone else ()
-    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    variables = {name: value for name, value in os.environ.items() if name not in own} | quiet
-    place, log = folder / "socket", folder / "log"
-    with open(log, "w") as said:
-        process = subprocess.Popen(
-            [python, _KERNEL, place, *(["many"] if many else [])],
-            stdin=subprocess.PIPE,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=variables,
-            start_new_session=True,
-        )
-
-    def ask(request: dict[str, Any]) -> dict[str, Any]:
-        answer = ""
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError), socket.socket(socket.AF_UNIX) as connection:
-            while process.poll() is None and connection.connect_ex(str(place)):
-                time.sleep(0.01)
-            with connection.makefile("rw", encoding="utf-8") as wire:
-                wire.write(json.dumps(request) + "\n")
-                wire.flush()
-                answer = wire.readline()
-        return json.loads(answer) if answer else {"error": f"its process ended\n{log.read_text()[-3000:]}"}
-
-    try:
-        yield ask
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.communicate()
 
 
 def _report(name: str, partial: Path, log: str) -> str:
@@ -276,10 +231,10 @@ def _lay_out(root: Path, job: Job, store: Path) -> None:
     raw = store / f"{job.key}.ipynb"
     executed = nbformat.read(raw, as_version=4)
     if job.name.startswith("labs/"):
-        _write(folder / "solved" / f"{job.path.stem}.ipynb", raw.read_text(encoding="utf-8"))
+        files.replace(folder / "solved" / f"{job.path.stem}.ipynb", raw.read_text(encoding="utf-8"))
     if not job.name.startswith("handed_out/"):
         executed = masters.page(job.path, executed)
-    _write(folder / f"{job.name}.ipynb", nbformat.writes(executed))
+    files.replace(folder / f"{job.name}.ipynb", nbformat.writes(executed))
 
 
 def _longest_first(store: Path, jobs: dict[str, Job]) -> list[Job]:
@@ -293,14 +248,7 @@ def _tidy(store: Path, times: list[dict[str, Any]]) -> None:
     """Note how long each took, and remove what no run has asked for in a while."""
     known = store / "seconds.json"
     seconds = json.loads(known.read_text()) if known.exists() else {}
-    _write(known, json.dumps(seconds | {run["notebook"]: run["seconds"] for run in times}))
+    files.replace(known, json.dumps(seconds | {run["notebook"]: run["seconds"] for run in times}))
     for path in store.iterdir():
         if time.time() - path.stat().st_mtime > _DAYS * 86400:
             path.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.rename(path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from llmsafety_lab.errors import CourseError
+from llmsafety_lab.files import replace as write
+from llmsafety_lab.files import replacing_folder
 from llmsafety_lab.sources import cache
 
 _SERVED = (
@@ -55,7 +55,7 @@ def vendor(root: Path) -> Path:
     if target.exists():
         return target
     print("scripts and fonts of the site: npm ci")
-    with replacing(target) as made:
+    with replacing_folder(target, flushed=False) as made:
         npm = made / "npm"
         npm.mkdir()
         for name in ("package.json", "package-lock.json"):
@@ -87,28 +87,6 @@ def vendor(root: Path) -> Path:
             shutil.copytree(modules / name, made / "node_modules" / name)
         shutil.rmtree(npm)
     return target
-
-
-@contextlib.contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `target` when the block ends well, and vanishes when it does not."""
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _with_their_own(modules: Path, names: Iterable[str]) -> set[str]:

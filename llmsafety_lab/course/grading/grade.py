@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from llmsafety_lab import files
 from llmsafety_lab.checking import exercise
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.cells import GRADED, why_missing
@@ -121,10 +121,5 @@ def read_key(path: Path) -> bytes:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    """Write a file whole or not at all; a letter that is no Unicode becomes its number."""
+    files.replace(path, text.encode("utf-8", "backslashreplace"))

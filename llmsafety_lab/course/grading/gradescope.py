@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from llmsafety_lab import files
 from llmsafety_lab.checking import exercise
 from llmsafety_lab.checking.result import Result
 from llmsafety_lab.course.grading import reports
@@ -51,8 +52,7 @@ def pack(root: Path, topic: str, key_file: Path, target: Path) -> None:
     """
     exercise.exercises(topic)
     key = read_key(key_file)
-    part = target.with_name(f".{target.name}.part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with files.replacing(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "setup.sh", _SETUP.encode(), 0o755)
         _add(archive, "run_autograder", _RUN.format(topic=topic).encode(), 0o755)
         _add(archive, "key", key, 0o600)
@@ -61,7 +61,6 @@ def pack(root: Path, topic: str, key_file: Path, target: Path) -> None:
         for path in sorted((root / "llmsafety_lab").rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 _add(archive, f"package/{path.relative_to(root).as_posix()}", path.read_bytes(), 0o644)
-    part.replace(target)
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
