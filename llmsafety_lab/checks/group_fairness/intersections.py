@@ -23,7 +23,7 @@ def _drawn(dice: Dice, least: int) -> Case:
     plan.append((("x", "u"), least + 2, 4 * least, least))
     plan.append((("x", "v"), least - 1, least, 3))  # the answer: exactly `least`
     plan.append((("y", "u"), least - 1, least - 1, 2 * least))  # all are false positives, one too few of them
-    plan.append((("y", "v"), 1, least + 4, least))
+    plan.append((("y", "v"), 1, least, least))
     plan.append((("z", "u"), 2, 2, 0))
     plan.append((("z", "v"), 2, 3 * least, 2))
     rows = []
@@ -31,6 +31,7 @@ def _drawn(dice: Dice, least: int) -> Case:
         rows += [(0, int(i < wrong), name) for i in range(zeros)]
         rows += [(1, int(float(dice.uniform(1)) < 0.5), name) for _ in range(ones)]
     order = sorted(range(len(rows)), key=lambda _: float(dice.uniform(1)))
+    order.sort(key=lambda i: rows[i][2] != ("y", "v"))  # a harmless group that is no larger comes first
     truth, decided, names = zip(*(rows[i] for i in order), strict=True)
     return list(truth), list(decided), [list(column) for column in zip(*names, strict=True)]
 
@@ -51,6 +52,7 @@ def _drawn(dice: Dice, least: int) -> Case:
         Mutant("no least", "if count >= least", "if count", "at least"),
         Mutant("first attribute only", "zip(*columns, strict=True)", "zip(columns[0], strict=True)", "all columns"),
         Mutant("over predicted positives", "zeros[group] += y == 0", "zeros[group] += d == 1", "outcome 0"),
+        Mutant("smallest group", "max(rates, key=rates.get)", "min(rates, key=zeros.get)", "share with"),
         Mutant("most false positives", "hits[group] / count", "hits[group]", "count"),
         Mutant(
             "none large enough",
@@ -73,34 +75,35 @@ def check_intersections(answer: Answer, dice: Dice) -> None:
         right = max((name for name in rates if len(zeros[name]) >= least), key=lambda name: rates[name])
         lowest = min((name for name in rates if len(zeros[name]) >= least), key=lambda name: rates[name])
         asked = "(group, rate), the group a tuple with one value of each column"
-        name, rate = expect_pair(answer(truth, decided, columns, least), "The answer", expected=asked)
-        name = (name,) if isinstance(name, str) else name
-        if not isinstance(name, list | tuple) or len(name) != len(columns):
+        got, rate = expect_pair(answer(truth, decided, columns, least), "The answer", expected=asked)
+        if not isinstance(got, list | tuple) or len(got) != len(columns):
             hint = "A group is a combination of the values of all columns."
-            raise Failed("The group has the wrong form.", expected=asked, got=name, hint=hint)
-        name = tuple(name)
-        if name != right:
+            raise Failed("The group has the wrong form.", expected=asked, got=got, hint=hint)
+        named = (str(got[0]), str(got[1]))
+        if named != right:
+            small = len(zeros["y", "u"])
             words = {
                 lowest: "This is the lowest rate. A false positive is the harm here: the worst is the highest.",
                 (
                     "y",
                     "u",
-                ): f"Only {len(zeros['y', 'u'])} of its rows have the outcome 0. The rate is a share "
-                f"of those: at least {least} of them are asked for, whatever the size of the group.",
+                ): f"Only {small} of its rows have the outcome 0. The rate is a share of those: at least {least} "
+                "of them are asked for, whatever the size of the group.",
                 ("z", "u"): f"It has 2 rows; at least {least} must have the outcome 0.",
                 (
                     "x",
                     "u",
-                ): f"{right} has a higher rate, of {len(zeros[right])} rows with the outcome 0: at least "
-                f"{least} means that {least} are enough. And compare rates: a count grows with the group.",
+                ): f"{right} has a higher rate, of {least} rows with the outcome 0: at least {least} means that "
+                f"{least} are enough. And compare rates: a count grows with the group.",
             }
+            usual = (
+                "Of the rows of a group with the outcome 0, the share with the decision 1: the highest is asked for."
+            )
             raise Failed(
                 f"The group is wrong, with least = {least}.",
                 expected=f"{right} with {rates[right]:.3f}",
-                got=f"{name} with {rates.get(name, float('nan')):.3f}",
-                hint=words.get(
-                    name, "Count, for each group, the rows with the outcome 0 and those of them with the decision 1."
-                ),
+                got=f"{named} with {rates.get(named, float('nan')):.3f}",
+                hint=words.get(named, usual),
             )
         value = expect_number(rate, "The rate")
         if abs(value - rates[right]) > CLOSE:
@@ -109,7 +112,7 @@ def check_intersections(answer: Answer, dice: Dice) -> None:
             hint = "This is a count: divide it by the rows with the outcome 0." if value == count else hint
             raise Failed(f"The rate of {right} is wrong.", expected=rates[right], got=value, hint=hint)
     three = [*columns, ["w"] * len(truth)]
-    name, _ = expect_pair(answer(truth, decided, three, least), "The answer for three columns")
-    if not isinstance(name, list | tuple) or tuple(name) != (*right, "w"):
-        raise Failed("The group of three columns is wrong.", expected=(*right, "w"), got=name)
+    got, _ = expect_pair(answer(truth, decided, three, least), "The answer for three columns")
+    if not isinstance(got, list | tuple) or tuple(got) != (*right, "w"):
+        raise Failed("The group of three columns is wrong.", expected=(*right, "w"), got=got)
     refuses(answer, truth, decided, columns, 10_000, why="No group has so many rows: there is no worst one.")

@@ -39,6 +39,7 @@ def _over(part: int, whole: int) -> float | None:
         Mutant("over the rows of all groups", "share(fp + tp, n)", "share(fp + tp, len(rows))", "rows of all groups"),
         Mutant("group without rows left out", "for name in names:", "for name in set(names) & set(groups):", "lacks"),
         Mutant("nobody is zero", "part / whole if whole else None", "part / whole if whole else 0.0", "None, not 0"),
+        Mutant("zero is nobody", "share(tp, tp + fn)", "share(tp, tp + fn) or None", "None where there is a value"),
         Mutant("divides by zero", "part / whole if whole else None", "part / whole", "stopped with"),
         Mutant("outcome and decision swapped", "zip(y_true, y_pred, groups", "zip(y_pred, y_true, groups", "wrong"),
         Mutant("accuracy for selection", "share(fp + tp, n)", "share(tn + tp, n)", "accuracy"),
@@ -48,8 +49,9 @@ def _over(part: int, whole: int) -> float | None:
 def check_rates(answer: Answer, dice: Dice) -> None:
     sizes = {"north": dice.integer(40, 60), "south": dice.integer(20, 30), "east": dice.integer(9, 14)}
     truth, decided, group = people(dice, sizes)
-    truth, decided, group = [*truth, 0, 0, 0], [*decided, 0, 0, 1], [*group, "west", "west", "west"]
-    names = ["east", "north", "nobody", "west", "south"]
+    truth, decided = [*truth, 0, 0, 0, 1, 1, 0], [*decided, 0, 0, 1, 0, 0, 0]
+    group = [*group, "west", "west", "west", "isle", "isle", "isle"]
+    names = ["east", "north", "nobody", "west", "south", "isle"]
     called = answer.trace(truth, decided, group, names)
     expect_unchanged(called)
     got = by_group(called.value, names, "The answer")
