@@ -114,7 +114,8 @@ class Live(SphinxDirective):
         if name not in _MAKERS:
             raise self.error(f"There is no living page {name!r}; there are: {', '.join(_MAKERS)}.")
         size = sum(path.stat().st_size for path in files(name))
-        attributes = f'class="live" data-live="{name}" data-bytes="{size}" data-text="{escape(self.options.get("text", ""))}"'
+        text = escape(self.options.get("text", ""))
+        attributes = f'class="live" data-live="{name}" data-bytes="{size}" data-text="{text}"'
         box = nodes.container(classes=["live-words"])
         self.state.nested_parse(self.content, self.content_offset, box)
         opening, closing = nodes.raw("", f"<div {attributes}>", format="html"), nodes.raw("", "</div>", format="html")
