@@ -2,7 +2,8 @@
 import { gapOf, ratesAt } from "./thresholds.js";
 
 const COLUMNS = { selection: "called risky", fpr: "FPR", fnr: "FNR", ppv: "PPV", accuracy: "right" };
-const percent = (value) => (value === null ? "nobody" : `${(100 * value).toFixed(1)}%`);
+const percent = (value) => (value === null ? "none" : `${(100 * value).toFixed(1)}%`);
+const gapWords = (value) => (value === null ? "not defined, as nobody of a group is called risky" : percent(value));
 
 const box = document.querySelector('.live[data-live="group_fairness"]');
 const source = document.querySelector('[data-live-data="group_fairness"]');
@@ -52,7 +53,7 @@ if (box && source) {
     groups.forEach((group, i) => row(group, Object.keys(COLUMNS).map((key) => rates[i][key])));
     row("gap", Object.keys(COLUMNS).map((key) => gapOf(rates, key)));
     const right = rates.reduce((sum, one) => sum + one.right, 0) / rates.reduce((sum, one) => sum + one.n, 0);
-    says.textContent = `${percent(right)} of all decisions are right. Gap in FPR ${percent(gapOf(rates, "fpr"))}, in FNR ${percent(gapOf(rates, "fnr"))}, in PPV ${percent(gapOf(rates, "ppv"))}.`;
+    says.textContent = `${percent(right)} of all decisions are right. Gap in FPR ${percent(gapOf(rates, "fpr"))}, in FNR ${percent(gapOf(rates, "fnr"))}, in PPV ${gapWords(gapOf(rates, "ppv"))}.`;
   };
   sliders.forEach((slider) => slider.addEventListener("input", draw));
   draw();

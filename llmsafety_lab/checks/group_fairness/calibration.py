@@ -22,7 +22,7 @@ def _place(score: float, edges: list[float]) -> int:
     points=2,
     difficulty=3,
     importance=4,
-    minutes=10,
+    minutes=8,
     answer="calibration",
     forbid=("sklearn.calibration.calibration_curve",),
     mutants=(

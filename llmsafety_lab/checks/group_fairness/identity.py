@@ -15,7 +15,7 @@ from llmsafety_lab.checks.group_fairness.shared import CLOSE
     points=2,
     difficulty=2,
     importance=4,
-    minutes=8,
+    minutes=6,
     answer="remaining_fnr",
     mutants=(
         Mutant("base rate upside down", "(1 - base_rate) / base_rate", "base_rate / (1 - base_rate)", "p / (1 - p)"),

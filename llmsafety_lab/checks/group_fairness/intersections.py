@@ -42,7 +42,7 @@ def _drawn(dice: Dice, least: int) -> Case:
     points=3,
     difficulty=3,
     importance=4,
-    minutes=12,
+    minutes=10,
     answer="worst_intersection",
     forbid=("fairlearn.metrics.MetricFrame",),
     mutants=(

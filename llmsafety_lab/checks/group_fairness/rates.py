@@ -23,7 +23,7 @@ def _over(part: int, whole: int) -> float | None:
     points=3,
     difficulty=2,
     importance=5,
-    minutes=10,
+    minutes=8,
     answer="rates_by_group",
     forbid=(
         "fairlearn.metrics.MetricFrame",

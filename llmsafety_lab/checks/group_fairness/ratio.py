@@ -59,7 +59,7 @@ def _slips(a: int, n: int, b: int, m: int) -> dict[str, tuple[float, float, floa
     points=3,
     difficulty=3,
     importance=5,
-    minutes=12,
+    minutes=10,
     answer="impact_ratios",
     forbid=("scipy.stats.contingency.relative_risk", "fairlearn.metrics.demographic_parity_ratio"),
     mutants=(

@@ -51,7 +51,7 @@ def _best(counts: Counts, cuts: list[int], limit: float) -> tuple[float, dict[st
     points=4,
     difficulty=4,
     importance=4,
-    minutes=16,
+    minutes=14,
     answer="fair_thresholds",
     forbid=("fairlearn.postprocessing.ThresholdOptimizer",),
     mutants=(
