@@ -230,6 +230,31 @@ const living = async (name) => {
   }
 };
 
+// The sliders of thresholds, moved by keyboard: what they show before and after.
+const thresholds = async () => {
+  const { page, seen, close } = await open();
+  try {
+    await page.goto(`${base}chapters/group_fairness.html`);
+    const box = page.locator(".live");
+    const sliders = box.locator("input[type=range]");
+    await sliders.first().waitFor({ timeout: 120000 });
+    const read = () => box.evaluate((element) => ({ ...element.rates, said: element.querySelector("[role=status]").textContent }));
+    const first = await read();
+    await sliders.nth(0).focus();
+    for (const key of ["ArrowRight", "ArrowRight"]) await page.keyboard.press(key);
+    await sliders.nth(1).focus();
+    await page.keyboard.press("End");
+    const second = await read();
+    const spoken = await sliders.evaluateAll((found) => found.map((slider) => slider.getAttribute("aria-valuetext")));
+    await page.addScriptTag({ content: axe });
+    return { runs: [first, second], spoken, axe: await violations(page, {}), console: seen.console, offsite: seen.offsite };
+  } catch (error) {
+    return { crash: String(error) };
+  } finally {
+    await close();
+  }
+};
+
 // Without JavaScript.
 const plain = async (name) => {
   const { page, close } = await open({ javaScriptEnabled: false });
@@ -250,6 +275,7 @@ const plain = async (name) => {
 const report = { pages: {}, living: {} };
 const queue = [
   ...["attention", "tokenization"].map((name) => async () => (report.living[name] = await living(name))),
+  async () => (report.thresholds = await thresholds()),
   async () => (report.behaviour = await behaviour()),
   async () => (report.plain = await plain("chapters/attention.html")),
   ...names.map((name) => async () => (report.pages[name] = await visit(name))),

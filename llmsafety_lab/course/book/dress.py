@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from llmsafety_lab.tables import REPRODUCED
+
 HIDDEN = {"injected-parameters", "mutants", "bootstrap"}
 """Tags of cells that no reader needs to see."""
 
@@ -99,7 +101,12 @@ def _is_loading(output: dict[str, Any]) -> bool:
 
 
 def _still(output: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
-    """Put the picture that a widget shows in its place: on a page without a kernel nothing would move."""
+    """Put the picture that a widget shows in its place: on a page without a kernel nothing would move.
+
+    What only the page of reproduced results reads is left out: Sphinx does not know its type.
+    """
+    if REPRODUCED in output.get("data", {}):
+        output = {**output, "data": {mime: data for mime, data in output["data"].items() if mime != REPRODUCED}}
     view = output.get("data", {}).get(_WIDGET)
     if view is None:
         return output

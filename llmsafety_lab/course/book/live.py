@@ -25,12 +25,17 @@ FORMAT = 1
 def files(page: str) -> list[Path]:
     """Return the files that a living page loads, made first where the cache lacks them.
 
+    A page whose data are in its own outputs loads none.
+
     Raises
     ------
     KeyError
         If no living page has this name.
     """
-    folder = cache.keep(cache.root() / "site" / f"live-{page}", f"{FORMAT}", _MAKERS[page])
+    make = _MAKERS[page]
+    if make is None:
+        return []
+    folder = cache.keep(cache.root() / "site" / f"live-{page}", f"{FORMAT}", make)
     return sorted(path for path in folder.iterdir() if path.name != cache.MANIFEST)
 
 
@@ -89,11 +94,15 @@ def _minilm(into: Path) -> None:
     (into / "minilm.bin").write_bytes(len(head).to_bytes(4, "little") + head + b"".join(blocks))
 
 
-_MAKERS: dict[str, Callable[[Path], None]] = {"attention": _minilm, "tokenization": _vocabularies}
+_MAKERS: dict[str, Callable[[Path], None] | None] = {
+    "attention": _minilm,
+    "tokenization": _vocabularies,
+    "group_fairness": None,
+}
 
 
 class Live(SphinxDirective):
-    """A place where the reader meets a model: a page's name, the text that stands in the field, and what it shows."""
+    """A place where the reader meets a model: a page's name, the text in the field if there is one, what it shows."""
 
     required_arguments = 1
     has_content = True
@@ -105,7 +114,8 @@ class Live(SphinxDirective):
         if name not in _MAKERS:
             raise self.error(f"There is no living page {name!r}; there are: {', '.join(_MAKERS)}.")
         size = sum(path.stat().st_size for path in files(name))
-        attributes = f'class="live" data-live="{name}" data-bytes="{size}" data-text="{escape(self.options["text"])}"'
+        text = escape(self.options.get("text", ""))
+        attributes = f'class="live" data-live="{name}" data-bytes="{size}" data-text="{text}"'
         box = nodes.container(classes=["live-words"])
         self.state.nested_parse(self.content, self.content_offset, box)
         opening, closing = nodes.raw("", f"<div {attributes}>", format="html"), nodes.raw("", "</div>", format="html")
