@@ -1,4 +1,7 @@
-"""Forty occupations and the share of women in each, in the labour force of the United States."""
+"""Forty occupations and the share of women in each, in the labour force of the United States.
+
+They have the names that they have in the sentences of `wino-bias`: the carrier calls two of them sewer and mechanician.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ from llmsafety_lab.data._entry import Columns, DataSet
 from llmsafety_lab.sources.packages import Carrier
 
 _FILE = "occupational_female_precentage.json"  # so is it spelt
-_ONE = {"designers": "designer", "counselors": "counselor", "hairdressers": "hairdresser"}
+_ONE = {
+    "designers": "designer",
+    "counselors": "counselor",
+    "hairdressers": "hairdresser",
+    "mechanician": "mechanic",
+    "sewer": "tailor",
+}
 
 
 def _read(folder: Path) -> Columns:

@@ -1,0 +1,143 @@
+"""What SmolLM2 holds for likelier, over whole benchmarks: CrowS-Pairs, StereoSet, WinoBias, BBQ, discrim-eval.
+
+Run it as `python scripts/representation_bias.py`; it takes about half an hour on one core and writes
+`results/representation_bias.json`. No sentence is written: only scores, in the order of the data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from llmsafety_lab import data, files, models, runtime
+from llmsafety_lab.representation_bias.likelihood import pair_logs, token_logs
+
+RESULT = Path(__file__).parents[1] / "results" / "representation_bias.json"
+SEED, OF_EACH = 0, 2
+LETTERS, ANSWERS = (" A", " B", " C"), (" Yes", " No")
+ORDERS = ("Answer with yes or no.", "Answer with no or yes.")
+
+
+def crows(model: Any, tokenizer: Any, rows: Dataset) -> dict[str, list[float]]:
+    """Return for each pair the first sentence's log-likelihood minus the second's, in three ways."""
+    texts = [row["sentence"].replace("[MASK]", row[name]) for row in rows for name in ("first", "second")]
+    words = [" " + row[name] for row in rows for name in ("first", "second")]
+    logs, alone = token_logs(model, tokenizer, texts), token_logs(model, tokenizer, words)
+    pairs = [pair_logs(logs[i], logs[i + 1]) for i in range(0, len(logs), 2)]
+    word = [float(alone[i][1].sum() - alone[i + 1][1].sum()) for i in range(0, len(alone), 2)]
+    return {"whole": [p.whole for p in pairs], "shared": [p.shared for p in pairs], "word alone": word}
+
+
+def stereoset(model: Any, tokenizer: Any, rows: Dataset) -> dict[str, list[float]]:
+    """Return the mean log-probability of a token of each of the three sentences."""
+    names = ("stereotype", "anti_stereotype", "unrelated")
+    logs = token_logs(model, tokenizer, [row[name] for row in rows for name in names])
+    means = [float(log.mean()) for _, log in logs]
+    return {name: means[i::3] for i, name in enumerate(names)}
+
+
+def wino(model: Any, tokenizer: Any, rows: Dataset) -> list[float]:
+    """Return the log-likelihood of each sentence with the stereotype's pronoun minus that with the other one."""
+    texts = [
+        row["text"].replace("[MASK]", row[name]).replace("[", "").replace("]", "")
+        for row in rows
+        for name in ("stereotyped", "other")
+    ]
+    logs = token_logs(model, tokenizer, texts)
+    return [float(logs[i][1].sum() - logs[i + 1][1].sum()) for i in range(0, len(logs), 2)]
+
+
+def bbq_rows(rows: Dataset) -> list[int]:
+    """Return the places of a few questions of each template, condition and polarity, about women and men."""
+    found, generator = defaultdict(list), np.random.default_rng(SEED)
+    for place in generator.permutation(len(rows)):
+        row = rows[int(place)]
+        kind = (row["template"], row["condition"], row["polarity"], row["stereotyped"][0])
+        if row["stereotyped"] in (["F"], ["M"]) and len(found[kind]) < OF_EACH:
+            found[kind].append(int(place))
+    return sorted(place for places in found.values() for place in places)
+
+
+@torch.no_grad()
+def bbq(model: Any, tokenizer: Any, rows: Dataset) -> dict[str, list[list[Any]]]:
+    """Return each answer's log-probability: as a letter in three orders (order, answer), and as a text, by token."""
+    letters = [tokenizer(letter)["input_ids"][0] for letter in LETTERS]
+    by_letter, by_text = [], []
+    for row in runtime.progress(rows, "BBQ"):
+        opening, answers = f"{row['context']}\nQuestion: {row['question']}\n", row["answers"]
+        orders = []
+        for turn in range(3):
+            shown = [answers[(i + turn) % 3] for i in range(3)]
+            lines = "\n".join(f"{letter.strip()}. {text}" for letter, text in zip(LETTERS, shown, strict=True))
+            ids = torch.tensor([tokenizer(f"{opening}{lines}\nAnswer:")["input_ids"]])
+            logs = model(ids, logits_to_keep=1).logits[0, -1].log_softmax(-1)[letters].tolist()
+            orders.append([logs[(i - turn) % 3] for i in range(3)])
+        by_letter.append(orders)
+        logs = token_logs(model, tokenizer, [f"{opening}Answer: {text}" for text in answers], 3)
+        start = len(tokenizer(f"{opening}Answer:")["input_ids"])
+        by_text.append([float(log[start:].mean()) for _, log in logs])
+    return {"letters": by_letter, "texts": by_text}
+
+
+def discrim_rows(rows: Dataset) -> list[int]:
+    """Return the places of all people of 60 years, and of white men of other ages."""
+    of = [
+        row
+        for row in range(len(rows))
+        if rows[row]["age"] == 60
+        or (rows[row]["age"] in (20, 40, 80, 100) and (rows[row]["gender"], rows[row]["race"]) == ("male", "white"))
+    ]
+    return of
+
+
+@torch.no_grad()
+def discrim(model: Any, tokenizer: Any, texts: list[str]) -> list[list[float]]:
+    """Return for each text and each order of the two words log p(yes) - log p(no)."""
+    yes, no = (tokenizer(word)["input_ids"][0] for word in ANSWERS)
+    ends = torch.tensor([tokenizer(f"\n\n{order}\nAnswer:")["input_ids"] for order in ORDERS])
+    found = []
+    for text in runtime.progress(texts, "discrim-eval"):
+        cache = model(torch.tensor([tokenizer(text)["input_ids"]]), use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(len(ends))
+        logits = model(ends, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+        found.append((logits[:, yes] - logits[:, no]).tolist())
+    return found
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list) else round(value, 3)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    model, tokenizer = models.load("smollm2")
+    pairs, sentences, jobs = data.load("crows-pairs"), data.load("stereoset"), data.load("wino-bias")
+    questions, decisions = data.load("bbq-gender"), data.load("discrim-eval")
+    within = [i for i, kind in enumerate(sentences["type"]) if kind == "intrasentence"]
+    asked, people = bbq_rows(questions), discrim_rows(decisions)
+    kept: dict[str, Any] = {
+        **runtime.made_by("representation_bias", [SEED]),
+        "model": "smollm2, from its carrier (weights rounded to four bits)",
+        "rows": {"stereoset": within, "bbq": asked, "discrim-eval": people},
+    }
+    kept["crows-pairs"] = rounded(crows(model, tokenizer, pairs))
+    print("crows-pairs", {name: float(np.mean(np.array(v) > 0)) for name, v in kept["crows-pairs"].items()}, flush=True)
+    kept["stereoset"] = rounded(stereoset(model, tokenizer, sentences.select(within)))
+    kept["wino-bias"] = rounded(wino(model, tokenizer, jobs))
+    print("wino-bias", float(np.mean(np.array(kept["wino-bias"]) > 0)), flush=True)
+    kept["bbq"] = rounded(bbq(model, tokenizer, questions.select(asked)))
+    print("bbq", len(asked), flush=True)
+    kept["discrim-eval"] = rounded(discrim(model, tokenizer, decisions.select(people)["text"]))
+    files.replace(RESULT, json.dumps(kept) + "\n")
+
+
+if __name__ == "__main__":
+    main()
