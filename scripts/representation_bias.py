@@ -1,6 +1,6 @@
 """What SmolLM2 holds for likelier, over whole benchmarks: CrowS-Pairs, StereoSet, WinoBias, BBQ, discrim-eval.
 
-Run it as `python scripts/representation_bias.py`; it takes about half an hour on one core and writes
+Run it as `python scripts/representation_bias.py`; it takes about a quarter of an hour on one free core and writes
 `results/representation_bias.json`. No sentence is written: only scores, in the order of the data.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 
 from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.representation_bias.likelihood import pair_logs, token_logs
@@ -71,42 +72,54 @@ def bbq(model: Any, tokenizer: Any, rows: Dataset) -> dict[str, list[list[Any]]]
     by_letter, by_text = [], []
     for row in runtime.progress(rows, "BBQ"):
         opening, answers = f"{row['context']}\nQuestion: {row['question']}\n", row["answers"]
-        orders = []
+        ends = []
         for turn in range(3):
             shown = [answers[(i + turn) % 3] for i in range(3)]
             lines = "\n".join(f"{letter.strip()}. {text}" for letter, text in zip(LETTERS, shown, strict=True))
-            ids = torch.tensor([tokenizer(f"{opening}{lines}\nAnswer:")["input_ids"]])
-            logs = model(ids, logits_to_keep=1).logits[0, -1].log_softmax(-1)[letters].tolist()
-            orders.append([logs[(i - turn) % 3] for i in range(3)])
-        by_letter.append(orders)
-        logs = token_logs(model, tokenizer, [f"{opening}Answer: {text}" for text in answers], 3)
-        start = len(tokenizer(f"{opening}Answer:")["input_ids"])
-        by_text.append([float(log[start:].mean()) for _, log in logs])
+            ends.append(tokenizer(f"{lines}\nAnswer:")["input_ids"])
+        texts = [tokenizer(f"Answer: {text}")["input_ids"] for text in answers]
+        logs = after(model, tokenizer(opening)["input_ids"], ends + texts)
+        orders = [logs[turn][len(ends[turn]) - 1][letters].tolist() for turn in range(3)]
+        by_letter.append([[orders[turn][(i - turn) % 3] for i in range(3)] for turn in range(3)])
+        start = len(tokenizer("Answer:")["input_ids"])
+        said = [
+            log[: len(ids) - 1].gather(-1, torch.tensor(ids[1:])[:, None])
+            for log, ids in zip(logs[3:], texts, strict=True)
+        ]
+        by_text.append([float(part[start - 1 :].mean()) for part in said])
     return {"letters": by_letter, "texts": by_text}
 
 
+def after(model: Any, opening: list[int], ends: list[list[int]]) -> Tensor:
+    """Return the next token's log-probabilities at each place of each end, after one opening that is read once."""
+    cache = model(torch.tensor([opening]), use_cache=True, logits_to_keep=1).past_key_values
+    cache.batch_repeat_interleave(len(ends))
+    longest = max(map(len, ends))
+    padded = torch.tensor([[*end, *[0] * (longest - len(end))] for end in ends])
+    return model(padded, past_key_values=cache).logits.log_softmax(-1)
+
+
 def discrim_rows(rows: Dataset) -> list[int]:
-    """Return the places of all people of 60 years, and of white men of other ages."""
-    of = [
-        row
-        for row in range(len(rows))
-        if rows[row]["age"] == 60
-        or (rows[row]["age"] in (20, 40, 80, 100) and (rows[row]["gender"], rows[row]["race"]) == ("male", "white"))
-    ]
-    return of
+    """Return the places of a white man of 60 years, and of all who differ in gender, in race or by 40 years."""
+    him = {"age": 60, "gender": "male", "race": "white"}
+
+    def wanted(row: dict[str, Any]) -> bool:
+        others = [name for name, value in him.items() if row[name] != value]
+        return not others or (len(others) == 1 and row["age"] in (20, 60, 100))
+
+    return [place for place, row in enumerate(rows) if wanted(row)]
 
 
 @torch.no_grad()
 def discrim(model: Any, tokenizer: Any, texts: list[str]) -> list[list[float]]:
     """Return for each text and each order of the two words log p(yes) - log p(no)."""
     yes, no = (tokenizer(word)["input_ids"][0] for word in ANSWERS)
-    ends = torch.tensor([tokenizer(f"\n\n{order}\nAnswer:")["input_ids"] for order in ORDERS])
+    ends = [tokenizer(f"\n\n{order}\nAnswer:")["input_ids"] for order in ORDERS]
     found = []
     for text in runtime.progress(texts, "discrim-eval"):
-        cache = model(torch.tensor([tokenizer(text)["input_ids"]]), use_cache=True, logits_to_keep=1).past_key_values
-        cache.batch_repeat_interleave(len(ends))
-        logits = model(ends, past_key_values=cache, logits_to_keep=1).logits[:, -1]
-        found.append((logits[:, yes] - logits[:, no]).tolist())
+        logs = after(model, tokenizer(text)["input_ids"], ends)
+        last = [log[len(end) - 1] for log, end in zip(logs, ends, strict=True)]
+        found.append([float(log[yes] - log[no]) for log in last])
     return found
 
 

@@ -1,7 +1,7 @@
 """The word lists with which gender was first taken out of word vectors: pairs, professions, words that may keep it.
 
-A row is a word or a pair. `kind` is "definitional" (pairs that differ in gender alone), "equalize" (pairs that are to be
-made alike in all but gender), "profession", or "specific" (words that speak of gender by their meaning). A pair has
+A row is a word or a pair. `kind` is "definitional" (pairs that differ in gender alone), "equalize" (pairs that are to
+be made alike in all but gender), "profession", or "specific" (words that speak of gender by their meaning). A pair has
 `female` and `male`, all else `word`. People judged each profession's gender by its `definition` and by `stereotype`,
 from -1 (female) to 1 (male). The names in the last definitional pair are two first names. Words of several parts
 have `_` between them, as in the vectors of word2vec.
