@@ -1,4 +1,4 @@
-"""What SmolLM2 holds for likelier, over whole benchmarks: CrowS-Pairs, StereoSet, WinoBias, BBQ, discrim-eval.
+"""What SmolLM2 holds for likelier: all of CrowS-Pairs and WinoBias, parts of StereoSet, BBQ and discrim-eval.
 
 Run it as `python scripts/representation_bias.py`; it takes about a quarter of an hour on one free core and writes
 `results/representation_bias.json`. No sentence is written: only scores, in the order of the data.
@@ -20,7 +20,7 @@ from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.representation_bias.likelihood import pair_logs, token_logs
 
 RESULT = Path(__file__).parents[1] / "results" / "representation_bias.json"
-SEED, OF_EACH = 0, 2
+SEED, OF_EACH, SENTENCES = 0, 1, 600
 LETTERS, ANSWERS = (" A", " B", " C"), (" Yes", " No")
 ORDERS = ("Answer with yes or no.", "Answer with no or yes.")
 
@@ -33,6 +33,12 @@ def crows(model: Any, tokenizer: Any, rows: Dataset) -> dict[str, list[float]]:
     pairs = [pair_logs(logs[i], logs[i + 1]) for i in range(0, len(logs), 2)]
     word = [float(alone[i][1].sum() - alone[i + 1][1].sum()) for i in range(0, len(alone), 2)]
     return {"whole": [p.whole for p in pairs], "shared": [p.shared for p in pairs], "word alone": word}
+
+
+def stereoset_rows(rows: Dataset) -> list[int]:
+    """Return the places of some items whose three continuations differ in a word, drawn anew for each seed."""
+    within = [place for place, kind in enumerate(rows["type"]) if kind == "intrasentence"]
+    return sorted(np.random.default_rng(SEED).choice(within, SENTENCES, replace=False).tolist())
 
 
 def stereoset(model: Any, tokenizer: Any, rows: Dataset) -> dict[str, list[float]]:
@@ -100,10 +106,12 @@ def after(model: Any, opening: list[int], ends: list[list[int]]) -> Tensor:
 
 
 def discrim_rows(rows: Dataset) -> list[int]:
-    """Return the places of a white man of 60 years, and of all who differ in gender, in race or by 40 years."""
+    """Return, of every second question, a white man of 60 and all who differ in gender, in race or by 40 years."""
     him = {"age": 60, "gender": "male", "race": "white"}
 
     def wanted(row: dict[str, Any]) -> bool:
+        if int(row["question"]) % 2:
+            return False
         others = [name for name, value in him.items() if row[name] != value]
         return not others or (len(others) == 1 and row["age"] in (20, 60, 100))
 
@@ -134,7 +142,7 @@ def main() -> None:
     model, tokenizer = models.load("smollm2")
     pairs, sentences, jobs = data.load("crows-pairs"), data.load("stereoset"), data.load("wino-bias")
     questions, decisions = data.load("bbq-gender"), data.load("discrim-eval")
-    within = [i for i, kind in enumerate(sentences["type"]) if kind == "intrasentence"]
+    within = stereoset_rows(sentences)
     asked, people = bbq_rows(questions), discrim_rows(decisions)
     kept: dict[str, Any] = {
         **runtime.made_by("representation_bias", [SEED]),

@@ -35,8 +35,7 @@ def token_logs(
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     if not all(ids):
         raise ValueError("an empty text has no likelihood")
-    start = tokenizer.convert_tokens_to_ids("<|endoftext|>")
-    start = tokenizer.eos_token_id if start is None else start
+    start = _start(tokenizer)
     device = next(model.parameters()).device
     found: list[Any] = [None] * len(ids)
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -48,6 +47,12 @@ def token_logs(
         for i, row in zip(chosen, logs.double().cpu().numpy(), strict=True):
             found[i] = (ids[i], row[: len(ids[i])])  # what fills a row stands behind its text, where it cannot be seen
     return found
+
+
+def _start(tokenizer: Any) -> int:
+    """Return the token that parts texts where the model was trained, so that a text's first token has a probability."""
+    found = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    return tokenizer.eos_token_id if found is None else found
 
 
 class PairLogs(NamedTuple):
@@ -153,7 +158,7 @@ def stereoset_scores(
 
 @torch.no_grad()
 def next_logs(model: Any, tokenizer: Any, prompt: str, words: Sequence[str]) -> Float[np.ndarray, " words"]:
-    """Return the log-probability of each word's first token right after a prompt.
+    """Return the log-probability of each word's first token right after a prompt, with which a text begins.
 
     Raises
     ------
@@ -163,7 +168,7 @@ def next_logs(model: Any, tokenizer: Any, prompt: str, words: Sequence[str]) -> 
     firsts = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
     if len(set(firsts)) < len(firsts):
         raise ValueError(f"of {list(words)} two begin with the same token")
-    ids = torch.tensor([tokenizer(prompt, add_special_tokens=False)["input_ids"]])
+    ids = torch.tensor([[_start(tokenizer), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]])
     logits: Tensor = model(ids.to(next(model.parameters()).device), logits_to_keep=1).logits[0, -1]
     return logits.double().log_softmax(-1)[firsts].cpu().numpy()
 

@@ -74,11 +74,9 @@ def test_associations_do_not_feel_lengths_and_swap_with_their_sets(seed: int, xs
     assert abs(weat_effect(x, y, a, b)) < 2
 
 
-@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 5), st.booleans())
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_the_exact_p_value_is_scipys(seed: int, xs: int, ys: int, two_sided: bool) -> None:
-    if xs + ys < 3:
-        return
     values = drawn(seed, xs + ys).round(1)  # with ties
 
     def statistic(x: np.ndarray, y: np.ndarray) -> float:
@@ -190,7 +188,7 @@ def test_leace_leaves_no_linear_trace_and_moves_least(labels: int) -> None:
     assert matrix @ matrix == pytest.approx(matrix, abs=1e-9)
     # A map that gives all labels one mean takes the gaps out whole. Add to ours what leaves them: it moves more.
     gaps = np.stack([x[of == label].mean(0) for label in range(labels)]) - mean
-    free = np.eye(5) - np.linalg.pinv(gaps) @ gaps
+    free = np.eye(5) - np.linalg.pinv(gaps, rcond=1e-8) @ gaps
     least = (((x - mean) @ matrix.T) ** 2).sum()
     for seed in range(20):
         other = matrix + 0.1 * drawn(seed, 5, 5) @ free
@@ -203,7 +201,7 @@ def test_leace_is_concept_erasures_where_it_is_installed() -> None:
     torch = pytest.importorskip("torch")
     x, of = labelled(7, 3)
     hot = torch.nn.functional.one_hot(torch.tensor(of)).double()
-    fitter = erasure.LeaceFitter(5, 3, dtype=torch.float64)
+    fitter = erasure.LeaceFitter(5, 3, dtype=torch.float64, shrinkage=False)
     fitter.update(torch.tensor(x), hot)
     assert erase(x, of) == pytest.approx(fitter.eraser(torch.tensor(x)).numpy(), abs=1e-6)
 
@@ -262,7 +260,7 @@ def test_bbqs_score_by_hand() -> None:
         1 / 3
     )
     assert bbq_bias(["unknown"], [["F"]], ["neg"]) == (0.0, 0, 0)
-    with pytest.raises(ValueError, match="longer|shorter"):
+    with pytest.raises(ValueError, match="argument 2"):
         bbq_bias(["F"], [], [])
 
 
@@ -279,7 +277,7 @@ def test_a_texts_tokens_do_not_feel_their_neighbours(smollm2) -> None:
         assert ids == alone_ids and logs == pytest.approx(alone, abs=1e-3) and len(logs) == len(ids)
     logs = next_logs(*smollm2, "The nurse said that", [" she", " he"])
     whole = [token_logs(*smollm2, [f"The nurse said that{word}"])[0][1][-1] for word in (" she", " he")]
-    assert logs[0] - logs[1] == pytest.approx(whole[0] - whole[1], abs=0.5)
+    assert logs[0] - logs[1] == pytest.approx(whole[0] - whole[1], abs=1e-3)
     with pytest.raises(ValueError, match="empty"):
         token_logs(*smollm2, [""])
     with pytest.raises(ValueError, match="same token"):
