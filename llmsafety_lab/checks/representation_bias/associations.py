@@ -77,6 +77,10 @@ def _vectors(dice: Dice, words: int, width: int) -> Tensor:
         Mutant(
             "a ratio", "(words @ a.T).mean(axis=1) - (words", "(words @ a.T).mean(axis=1) / (words", "minus, not over"
         ),
+        Mutant("lengths of columns", "axis=1, keepdims=True", "axis=0, keepdims=True", "axis=1"),
+        Mutant(
+            "length of the table", "np.linalg.norm(vectors, axis=1, keepdims=True)", "np.linalg.norm(vectors)", "axis=1"
+        ),
         Mutant(
             "in place",
             "vectors / np.linalg.norm(vectors, axis=1, keepdims=True)",
@@ -93,6 +97,9 @@ def check_association(answer: Answer, dice: Dice) -> None:
 
     def centre(vectors: Tensor) -> Tensor:
         return vectors.mean(0) / vectors.mean(0).norm()
+
+    def columns(vectors: Tensor) -> Tensor:
+        return vectors / vectors.norm(dim=0, keepdim=True)
 
     every = (words @ a.T).mean(1) - (words @ b.T).mean(1)
     mistakes = {
@@ -121,6 +128,13 @@ def check_association(answer: Answer, dice: Dice) -> None:
         "You took the closest word of the first attribute. Take the mean over all words.": (
             (unit @ of_a.T).max(1).values - (unit @ of_b.T).mean(1)
         ),
+        "You divided by the lengths of the columns, or of the whole table. Each row has a length: axis=1.": (
+            (columns(words) @ columns(a).T).mean(1) - (columns(words) @ columns(b).T).mean(1)
+        ),
+        "You divided by the length of the whole table. Each row has a length of its own: axis=1.": (
+            (words / words.norm() @ (a / a.norm()).T).mean(1) - (words / words.norm() @ (b / b.norm()).T).mean(1)
+        ),
+        "You lost the sign: what is closer to b has to come out below 0.": exact.abs(),
         "The mean cosine with a minus, not over, that with b.": (unit @ of_a.T).mean(1) / (unit @ of_b.T).mean(1),
     }
     called = answer.trace(words.numpy(), a.numpy(), b.numpy())

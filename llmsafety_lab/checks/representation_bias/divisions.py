@@ -148,7 +148,7 @@ def check_p_value(answer: Answer, dice: Dice) -> None:
     far = np.array([1.0, 1.1, 1.2, 1.3]), np.array([0.1, 0.2, 0.3, 0.4])
     got = expect_number(answer(*far), "The p-value of two sets that do not overlap", hint=hint)
     least = (
-        "Two divisions of 70 are as far apart: the observed one and its mirror image. If one is not counted, rounding is "
-        "why: a mean may come out a last digit smaller. Compare with a little slack, such as 1e-12."
+        "Two divisions of 70 are as far apart: the observed one and its mirror image. If one is not counted, rounding "
+        "is why: a mean may come out a last digit smaller. Compare with a little slack, such as 1e-12."
     )
     expect(abs(got - 2 / 70) < 1e-9, "The smallest p-value is wrong.", expected=2 / 70, got=got, hint=least)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmsafety_lab.checking.expect import Failed, expect_tensor
+from llmsafety_lab.checking.expect import Failed, expect_tensor, kind_of
 
 
 def tensor(got: Any, shape: Sequence[int], what: str, *, hint: str = "") -> Tensor:
@@ -21,4 +21,6 @@ def tensor(got: Any, shape: Sequence[int], what: str, *, hint: str = "") -> Tens
             got = torch.tensor(np.asarray(got, dtype=float))
         except (ValueError, TypeError):
             raise Failed(f"{what} is a list that is no table of numbers.", expected=f"shape {tuple(shape)}") from None
+    if not isinstance(got, torch.Tensor):
+        raise Failed(f"{what} should be an array.", expected=f"shape {tuple(shape)}", got=kind_of(got), hint=hint)
     return expect_tensor(got, shape, what, hint=hint)
