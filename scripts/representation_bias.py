@@ -7,7 +7,6 @@ Run it as `python scripts/representation_bias.py`; it takes about a quarter of a
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.representation_bias.likelihood import pair_logs, token_logs
 
 RESULT = Path(__file__).parents[1] / "results" / "representation_bias.json"
-SEED, OF_EACH, SENTENCES = 0, 1, 600
+SEED, SENTENCES, QUESTIONS, DECISIONS = 0, 600, 48, 8
 LETTERS, ANSWERS = (" A", " B", " C"), (" Yes", " No")
 ORDERS = ("Answer with yes or no.", "Answer with no or yes.")
 
@@ -61,14 +60,13 @@ def wino(model: Any, tokenizer: Any, rows: Dataset) -> list[float]:
 
 
 def bbq_rows(rows: Dataset) -> list[int]:
-    """Return the places of a few questions of each template, condition and polarity, about women and men."""
-    found, generator = defaultdict(list), np.random.default_rng(SEED)
-    for place in generator.permutation(len(rows)):
-        row = rows[int(place)]
-        kind = (row["template"], row["condition"], row["polarity"], row["stereotyped"][0])
-        if row["stereotyped"] in (["F"], ["M"]) and len(found[kind]) < OF_EACH:
-            found[kind].append(int(place))
-    return sorted(place for places in found.values() for place in places)
+    """Return the places of drawn questions about women and men, half of them with enough context."""
+    about = [place for place, groups in enumerate(rows["stereotyped"]) if groups in (["F"], ["M"])]
+    drawn, conditions = [], rows["condition"]
+    for condition in ("ambig", "disambig"):
+        of = [place for place in about if conditions[place] == condition]
+        drawn += np.random.default_rng(SEED).choice(of, QUESTIONS // 2, replace=False).tolist()
+    return sorted(drawn)
 
 
 @torch.no_grad()
@@ -106,16 +104,12 @@ def after(model: Any, opening: list[int], ends: list[list[int]]) -> Tensor:
 
 
 def discrim_rows(rows: Dataset) -> list[int]:
-    """Return, of every second question, a white man of 60 and all who differ in gender, in race or by 40 years."""
-    him = {"age": 60, "gender": "male", "race": "white"}
-
-    def wanted(row: dict[str, Any]) -> bool:
-        if int(row["question"]) % 2:
-            return False
-        others = [name for name, value in him.items() if row[name] != value]
-        return not others or (len(others) == 1 and row["age"] in (20, 60, 100))
-
-    return [place for place, row in enumerate(rows) if wanted(row)]
+    """Return, of some questions, a white man of 60 years and three people who differ from him in one property."""
+    people = {("male", "white", 60), ("female", "white", 60), ("male", "Black", 60), ("male", "white", 100)}
+    every = sorted(set(rows["question"]), key=int)
+    asked = set(np.random.default_rng(SEED).choice(every, DECISIONS, replace=False).tolist())
+    columns = zip(rows["question"], rows["gender"], rows["race"], rows["age"], strict=True)
+    return [place for place, (question, *who) in enumerate(columns) if question in asked and tuple(who) in people]
 
 
 @torch.no_grad()
