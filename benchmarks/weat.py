@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def peer() -> None:
     sys.path.append(str(home))
 
 
-def seconds(call: Callable[[], float]) -> tuple[float, float]:
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     value = call()
     return time.process_time() - start, value
