@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,11 @@ def main() -> None:
     for number, test in enumerate(sets, 1):
         four = [np.asarray(vectors[[rows[word] for word in words]]) for words in test]
         asked = query.Query(test[:2], test[2:])
-        spent, p = seconds(lambda four=four: weat_p_value(*four, alternative="greater"))
+        spent, p = seconds(partial(weat_p_value, four[0], four[1], four[2], four[3], "greater"))
         ours_s += spent
 
-        def theirs(asked=asked) -> dict[str, float]:
-            return metrics.WEAT().run_query(
-                asked, wrapped, return_effect_size=True, calculate_p_value=True, p_value_iterations=DRAWS
-            )
-
+        options = {"return_effect_size": True, "calculate_p_value": True, "p_value_iterations": DRAWS}
+        theirs = partial(metrics.WEAT().run_query, asked, wrapped, **options)
         spent, found = seconds(theirs)
         peers_s += spent
         items, d = len(test[0]) + len(test[1]), weat_effect(*four)
