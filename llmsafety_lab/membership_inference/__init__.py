@@ -8,6 +8,7 @@ from llmsafety_lab.membership_inference.attacks import (
     yeom_attack,
 )
 from llmsafety_lab.membership_inference.blind import blind_scores
+from llmsafety_lab.membership_inference.census import census_features
 from llmsafety_lab.membership_inference.labels_only import masked, steadiness
 from llmsafety_lab.membership_inference.measures import Roc, auc, best_accuracy, roc_curve_log, tpr_at_fpr
 from llmsafety_lab.membership_inference.scores import logit_scaled, losses, min_k, zlib_ratio
@@ -20,6 +21,7 @@ __all__ = [
     "auc",
     "best_accuracy",
     "blind_scores",
+    "census_features",
     "draw_members",
     "leave_one_out",
     "lira_attack",

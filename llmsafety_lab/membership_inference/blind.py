@@ -43,7 +43,8 @@ def blind_scores(
     if min(inside.sum(), (~inside).sum()) < folds:
         raise ValueError(f"{folds} folds need at least as many members, and as many non-members")
     learner = make_pipeline(
-        TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True), LogisticRegression(max_iter=1000, C=10)
+        TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True),
+        LogisticRegression(max_iter=1000, C=10),
     )
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return cross_val_predict(learner, list(texts), inside, cv=split, method="decision_function")

@@ -101,9 +101,7 @@ def tpr_at_fpr(
     return proportion_interval(int((inside > first_refused).sum()), len(inside), level, exact=True)
 
 
-def auc(
-    scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " records"], level: float = 0.95
-) -> Estimate:
+def auc(scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " records"], level: float = 0.95) -> Estimate:
     """Return the probability that a member scores higher than a non-member, ties half, and DeLong's interval.
 
     Raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,8 +11,19 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def draw_members(models: int, records: int, seed: int = 0, share: float = 0.5) -> Bool[np.ndarray, "models records"]:
-    """Draw for each model its own training set, a share of the records, independently of the others.
+def draw_members(
+    models: int, records: int, seed: int = 0, share: float = 0.5, balanced: bool = False
+) -> Bool[np.ndarray, "models records"]:
+    """Draw for each model its own training set, a share of the records.
+
+    Parameters
+    ----------
+    models, records, seed : int
+    share : float
+    balanced : bool
+        False: models are drawn independently, and all training sets have the same size. True: every record is in the
+        same share of the models, and sizes differ. That suits shadow models alone: were the target one of them, the
+        others' sets would tell who is in its own.
 
     Raises
     ------
@@ -22,8 +34,10 @@ def draw_members(models: int, records: int, seed: int = 0, share: float = 0.5) -
     if models < 1 or not 0 < size < records:
         raise ValueError(f"{models} models, {size} of {records} records each: both parts need records")
     generator = np.random.default_rng(seed)
-    order = generator.random((models, records)).argsort(axis=1)
-    return order < size
+    draws = generator.random((models, records))
+    if balanced:
+        return draws.argsort(axis=0) < round(share * models)
+    return draws.argsort(axis=1) < size
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,7 @@ class Networks:
         sizes = [features, recipe.width, classes] if recipe.width else [features, classes]
         self.recipe = recipe
         self.weights = [
-            (torch.randn(models, a, b, generator=generator) * a**-0.5).requires_grad_()
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            (torch.randn(models, a, b, generator=generator) * a**-0.5).requires_grad_() for a, b in pairwise(sizes)
         ]
         self.biases = [torch.zeros(models, 1, size, requires_grad=True) for size in sizes[1:]]
         self.generator = generator
