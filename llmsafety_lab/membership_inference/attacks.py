@@ -227,6 +227,30 @@ def rmia_attack(
     return np.searchsorted(np.sort(gain[chosen]), gain / gamma, side="right") / chosen.sum()
 
 
+def calibrated(
+    scores: Float[np.ndarray, "models records"], members: Bool[np.ndarray, "models records"]
+) -> Float[np.ndarray, "models records"]:
+    """Attack each model with the others: its score minus the mean of the other models that did not train on the record.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a record has no other model without it.
+
+    References
+    ----------
+    Watson et al. 2022, On the Importance of Difficulty Calibration in Membership Inference Attacks.
+    """
+    rows, inside = np.asarray(scores, dtype=float), np.asarray(members).astype(bool)
+    if rows.ndim != 2 or inside.shape != rows.shape:
+        raise ValueError(f"scores and members have one shape, (models, records); got {rows.shape} and {inside.shape}")
+    others = 1 - np.eye(len(rows))
+    count = others @ ~inside
+    if count.min() < 1:
+        raise ValueError("a record has no other model that was trained without it: train more models")
+    return rows - others @ np.where(inside, 0, rows) / count
+
+
 def leave_one_out(
     attack: Attack, scores: Float[np.ndarray, "models records"], members: Bool[np.ndarray, "models records"]
 ) -> Float[np.ndarray, "models records"]:

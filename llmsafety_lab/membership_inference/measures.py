@@ -101,8 +101,26 @@ def tpr_at_fpr(
     return proportion_interval(int((inside > first_refused).sum()), len(inside), level, exact=True)
 
 
+def area(scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " records"]) -> float:
+    """Return the probability that a member scores higher than a non-member, ties counted half: the area under the curve.
+
+    Raises
+    ------
+    ValueError
+        As for `roc_curve_log`.
+
+    References
+    ----------
+    Hanley and McNeil 1982, The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve.
+    """
+    inside, outside = _both(scores, members)
+    ranks = stats.rankdata(np.concatenate([inside, outside]))
+    above = ranks[: len(inside)].sum() - len(inside) * (len(inside) + 1) / 2
+    return float(above / (len(inside) * len(outside)))
+
+
 def auc(scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " records"], level: float = 0.95) -> Estimate:
-    """Return the probability that a member scores higher than a non-member, ties half, and DeLong's interval.
+    """Return the area under the curve, as `area` does, and DeLong's interval.
 
     Raises
     ------
@@ -121,10 +139,10 @@ def auc(scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " recor
     among = stats.rankdata(np.concatenate([inside, outside]))
     above = (among[: len(inside)] - stats.rankdata(inside)) / len(outside)
     below = 1 - (among[len(inside) :] - stats.rankdata(outside)) / len(inside)
-    area = float(above.mean())
+    found = area(scores, members)
     error = np.sqrt(above.var(ddof=1) / len(inside) + below.var(ddof=1) / len(outside))
     half = float(stats.norm.ppf((1 + level) / 2) * error)
-    return area, max(area - half, 0.0), min(area + half, 1.0)
+    return found, max(found - half, 0.0), min(found + half, 1.0)
 
 
 def best_accuracy(scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " records"]) -> float:
