@@ -42,9 +42,10 @@ from llmsafety_lab.pretraining import loop, small_lm
 
 RESULT = Path(__file__).parents[1] / "results" / "membership_inference.json"
 SEED, TARGETS = 0, 16
+LENGTH = 129
 GRID = np.geomspace(1e-4, 1, 60)
 BASE = Recipe(width=64, epochs=60)
-SMALL = small_lm.Recipe(layers=2, heads=4, width=64, context=64, batch=48)
+SMALL = small_lm.Recipe(layers=2, heads=4, width=64, context=128, batch=32)
 
 
 def census(records: int, seed: int = SEED) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -387,50 +388,62 @@ def encoded(texts: list[str]) -> tuple[torch.Tensor, int]:
     return torch.tensor([[letters[letter] for letter in text] for text in texts]), len(letters)
 
 
-def language(each: int = 1500, shadows: int = 16, epochs: int = 16) -> dict[str, Any]:
-    """Attack a small language model: other sources as non-members, what it never saw as members, a random split."""
-    generator = np.random.default_rng(SEED)
+def sources(generator: np.random.Generator, each: int) -> dict[str, tuple[list[str], list[str], str, tuple[int, int]]]:
+    """Return for each corpus pieces of one source, and pieces of another that a benchmark might call non-members."""
     works = list(data.load("shakespeare")["text"])
     order = generator.permutation(len(works))
     first, second = ([works[i] for i in order[a : a + 12]] for a in (0, 12))
     lines = ["".join(tokens) for tokens in data.load("people-daily")["tokens"]]
     third = len(lines) // 3
-    news = [[line[:65] for line in part if len(line) >= 65] for part in (lines[:third], lines[-third:])]
-    sources = {
+    early, late = ["".join(lines[:third])], ["".join(lines[-third:])]
+    return {
         "Shakespeare, by work": (
-            windows(first, 65, 2 * each, generator),
-            windows(second, 65, each, generator),
+            windows(first, LENGTH, 5000 + each, generator),
+            windows(second, LENGTH, each, generator),
             "word",
             (1, 1),
         ),
         "People's Daily, by day": (
-            [news[0][i] for i in generator.permutation(len(news[0]))[: 2 * each]],
-            [news[1][i] for i in generator.permutation(len(news[1]))[:each]],
+            windows(early, LENGTH, 3000 + each, generator),
+            windows(late, LENGTH, each, generator),
             "char",
             (1, 2),
         ),
     }
-    made: dict[str, Any] = {"each": each, "epochs": epochs, "shadows": shadows}
-    for name, (inner, outer, analyzer, ngrams) in sources.items():
-        texts = inner + outer
+
+
+def language(each: int = 1000, shadows: int = 16, epochs: tuple[int, ...] = (1, 4)) -> dict[str, Any]:
+    """Attack a small language model: other sources as non-members, what it never saw as members, a random split."""
+    made: dict[str, Any] = {"each": each, "epochs": list(epochs), "shadows": shadows, "trained": {}}
+    half = np.arange(2 * each) < each
+    for name, (inner, outer, analyzer, ngrams) in sources(np.random.default_rng(SEED), each).items():
+        texts, trained = inner + outer, len(inner) - each
         rows, vocabulary = encoded(texts)
+        made["trained"][name] = trained
         where = {
             "members": np.arange(each),
-            "held out": np.arange(each, 2 * each),
-            "other source": np.arange(2 * each, 3 * each),
+            "held out": np.arange(trained, trained + each),
+            "other source": np.arange(trained + each, trained + 2 * each),
         }
-        trained = dict(zip((1, epochs), train_lm(rows[:each], vocabulary, epochs, (1,), SEED), strict=True))
         compared = (("members", "other source"), ("held out", "other source"), ("members", "held out"))
         part: dict[str, Any] = {}
-        for epoch, model in trained.items():
-            logs = token_logs(model, rows)
-            views = {"loss": logs.mean(1), "Min-K% 20": min_k(logs), "zlib": zlib_ratio(logs, texts)}
+        for epoch, model in zip(
+            epochs, train_lm(rows[:trained], vocabulary, epochs[-1], epochs[:-1], SEED), strict=True
+        ):
+            logs = {place: token_logs(model, rows[i]) for place, i in where.items()}
+            views = {
+                place: {
+                    "loss": log.mean(1),
+                    "Min-K% 20": min_k(log),
+                    "zlib": zlib_ratio(log, [texts[k] for k in where[place]]),
+                }
+                for place, log in logs.items()
+            }
             part[f"{epoch} epochs"] = {
-                "loss in nats": {place: float(-logs[i].mean()) for place, i in where.items()},
+                "loss in nats": {place: float(-log.mean()) for place, log in logs.items()},
                 **{
                     f"{one} | {other}": {
-                        view: auc(np.r_[s[where[one]], s[where[other]]], np.arange(2 * each) < each)
-                        for view, s in views.items()
+                        view: auc(np.r_[s, views[other][view]], half) for view, s in views[one].items()
                     }
                     for one, other in compared
                 },
@@ -438,39 +451,38 @@ def language(each: int = 1500, shadows: int = 16, epochs: int = 16) -> dict[str,
         part["blind"] = {
             f"{one} | {other}": auc(
                 blind_scores(
-                    [texts[i] for i in np.r_[where[one], where[other]]],
-                    np.arange(2 * each) < each,
-                    analyzer=analyzer,
-                    ngrams=ngrams,
+                    [texts[k] for k in np.r_[where[one], where[other]]], half, analyzer=analyzer, ngrams=ngrams
                 ),
-                np.arange(2 * each) < each,
+                half,
             )
             for one, other in compared
         }
         made[name] = part
         print(name, json.dumps(part), flush=True)
         if name.startswith("Shakespeare"):
-            made["shadowed"] = shadowed(rows[: 2 * each], vocabulary, shadows, epochs)
+            made["shadowed"] = shadowed(rows[:3000], vocabulary, shadows, epochs)
             print(made["shadowed"], flush=True)
     return made
 
 
-def shadowed(rows: torch.Tensor, vocabulary: int, count: int, epochs: int, targets: int = 6) -> dict[str, Any]:
-    """The random split with shadow models: after one epoch, and after many."""
+def shadowed(
+    rows: torch.Tensor, vocabulary: int, count: int, epochs: tuple[int, ...], targets: int = 6
+) -> dict[str, Any]:
+    """The random split with shadow models: after one pass over the data, and after several."""
     members = np.concatenate(
         [draw_members(targets, len(rows), SEED), draw_members(count, len(rows), SEED + 1, balanced=True)]
     )
-    scores: dict[int, list[np.ndarray]] = {1: [], 4: [], epochs: []}
+    scores: dict[int, list[np.ndarray]] = {epoch: [] for epoch in epochs}
     for i, inside in enumerate(members):
-        trained = train_lm(rows[torch.as_tensor(inside)], vocabulary, epochs, (1, 4), SEED + 100 + i)
-        for epoch, model in zip(scores, trained, strict=True):
+        trained = train_lm(rows[torch.as_tensor(inside)], vocabulary, epochs[-1], epochs[:-1], SEED + 100 + i)
+        for epoch, model in zip(epochs, trained, strict=True):
             scores[epoch].append(token_logs(model, rows).mean(1))
     return {
         f"{epoch} epochs": {
-            "loss": measured(np.stack(rows_)[:targets], members),
-            "LiRA": measured(against_others(lira_fixed, np.stack(rows_), members, targets), members),
+            "loss": measured(np.stack(found)[:targets], members),
+            "LiRA": measured(against_others(lira_fixed, np.stack(found), members, targets), members),
         }
-        for epoch, rows_ in scores.items()
+        for epoch, found in scores.items()
     }
 
 
