@@ -45,7 +45,7 @@ SEED, TARGETS = 0, 16
 LENGTH = 129
 GRID = np.geomspace(1e-4, 1, 60)
 BASE = Recipe(width=64, epochs=60)
-SMALL = small_lm.Recipe(layers=2, heads=4, width=64, context=128, batch=32)
+SMALL = small_lm.Recipe(layers=2, heads=4, width=64, context=128, batch=16)
 
 
 def census(records: int, seed: int = SEED) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -398,13 +398,13 @@ def sources(generator: np.random.Generator, each: int) -> dict[str, tuple[list[s
     early, late = ["".join(lines[:third])], ["".join(lines[-third:])]
     return {
         "Shakespeare, by work": (
-            windows(first, LENGTH, 5000 + each, generator),
+            windows(first, LENGTH, 4000 + each, generator),
             windows(second, LENGTH, each, generator),
             "word",
             (1, 1),
         ),
         "People's Daily, by day": (
-            windows(early, LENGTH, 3000 + each, generator),
+            windows(early, LENGTH, 2500 + each, generator),
             windows(late, LENGTH, each, generator),
             "char",
             (1, 2),
@@ -412,7 +412,7 @@ def sources(generator: np.random.Generator, each: int) -> dict[str, tuple[list[s
     }
 
 
-def language(each: int = 1000, shadows: int = 16, epochs: tuple[int, ...] = (1, 4)) -> dict[str, Any]:
+def language(each: int = 1000, shadows: int = 12, epochs: tuple[int, ...] = (1, 3)) -> dict[str, Any]:
     """Attack a small language model: other sources as non-members, what it never saw as members, a random split."""
     made: dict[str, Any] = {"each": each, "epochs": list(epochs), "shadows": shadows, "trained": {}}
     half = np.arange(2 * each) < each
@@ -460,7 +460,7 @@ def language(each: int = 1000, shadows: int = 16, epochs: tuple[int, ...] = (1, 
         made[name] = part
         print(name, json.dumps(part), flush=True)
         if name.startswith("Shakespeare"):
-            made["shadowed"] = shadowed(rows[:3000], vocabulary, shadows, epochs)
+            made["shadowed"] = shadowed(rows[:2000], vocabulary, shadows, epochs)
             print(made["shadowed"], flush=True)
     return made
 
