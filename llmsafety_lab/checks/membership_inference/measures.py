@@ -12,7 +12,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_list, expect_number, expect_tensor
+from llmsafety_lab.checking.expect import Failed, are, expect, expect_list, expect_number, expect_tensor, kind_of
 
 PACKAGE = "llmsafety_lab.membership_inference"
 
@@ -28,6 +28,8 @@ def numbers(got: Any, shape: tuple[int, ...], what: str) -> Tensor:
             )
         except (ValueError, TypeError, RuntimeError):
             raise Failed(f"{what} are a list that holds something else than numbers.", expected=str(shape)) from None
+    if not isinstance(got, torch.Tensor):
+        raise Failed(f"{what} {are(what)} not an array.", expected=f"an array of shape {shape}", got=kind_of(got))
     return expect_tensor(got, shape, what)
 
 
@@ -218,6 +220,7 @@ RATES = {
             "false positives",
         ),
         Mutant("always 0.1%", "    allowed = int(fpr", "    fpr = 0.1\n    allowed = int(fpr", "wrong"),
+        Mutant("the level ignored", "len(inside), level, exact", "len(inside), exact", "level=0.8"),
         Mutant("no refusal", "    if not allowed:", "    if False:", "cannot show"),
     ),
 )
@@ -251,6 +254,15 @@ def check_rate(answer: Answer, dice: Dice) -> None:
             got=[round(v, 4) for v in came[first]],
             hint=(fits or ["How many non-members may be accused? Which is the next one, who must not be?"])[0],
         )
+    scores, members, fpr = cases[0]
+    wide = expect_list(answer(scores, members, fpr, 0.8), "The answer at level 0.8", length=3)
+    share = stats.binomtest(round(right[0][0] * int(members.sum())), int(members.sum())).proportion_ci(0.8, "exact")
+    expect(
+        bool(np.allclose([float(v) for v in wide[1:]], [share.low, share.high], atol=1e-6)),
+        "The interval at level=0.8 is wrong: the level is an argument.",
+        expected=[round(share.low, 4), round(share.high, 4)],
+        got=[round(float(v), 4) for v in wide[1:]],
+    )
     few = members.nonzero()[0][:4].tolist() + (~members).nonzero()[0][:8].tolist()
     refuses(
         answer,

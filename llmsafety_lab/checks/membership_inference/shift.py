@@ -62,9 +62,11 @@ def _pick(dice: Dice, count: int) -> list[str]:
 
 
 def _texts(dice: Dice, count: int, members: np.ndarray, sign: str, share: float) -> list[str]:
-    """Draw texts of random words; a share of the members holds a word that no other text has."""
+    """Draw texts of random words; a share of the members holds a word that no other text has, in place of one as long."""
     marked = members & (dice.uniform(count).numpy() < share)
-    return [" ".join(_pick(dice, 12) + [sign] * bool(mark)) for mark in marked]
+    others = [word for word in WORDS if len(word) == len(sign)]
+    last = [sign if mark else others[dice.integer(0, len(others) - 1)] for mark in marked]
+    return [" ".join([*_pick(dice, 12), word]) for word in last]
 
 
 @exercise(
@@ -85,6 +87,12 @@ def _texts(dice: Dice, count: int, members: np.ndarray, sign: str, share: float)
         ),
         Mutant("hard labels", 'method="decision_function"', 'method="predict"', "hard labels"),
         Mutant("turned round", "return cross_val_predict", "return -cross_val_predict", "turned round"),
+        Mutant(
+            "how long the text is",
+            "return cross_val_predict",
+            "return np.array([float(len(text)) for text in texts]) + 0 * cross_val_predict",
+            "finds nothing",
+        ),
         Mutant("coins", "list(texts), inside, cv", "list(texts), np.roll(np.sort(inside), 3), cv", "finds nothing"),
         Mutant(
             "length alone", "learner, list(texts)", 'learner, ["word " * len(text) for text in texts]', "finds nothing"
@@ -108,7 +116,7 @@ def check_blind(answer: Answer, dice: Dice) -> None:
     count = 240
     shuffled = (torch.randperm(count, generator=dice.generator) < count // 2).numpy()
     ordered = np.arange(count) < count // 2
-    coin = _texts(dice, count, shuffled, "", 0.0)
+    coin = _texts(dice, count, shuffled, "ye1900", 0.0)
     got = _scores(answer, coin, shuffled)
     area = _area(got[shuffled], got[~shuffled])
     expect(
@@ -120,7 +128,7 @@ def check_blind(answer: Answer, dice: Dice) -> None:
         "each text by one that was trained on the other folds.",
     )
     for members, order in ((shuffled, "members and non-members mixed"), (ordered, "all members first")):
-        texts = _texts(dice, count, members, f"year{dice.integer(1900, 1999)}", 0.8)
+        texts = _texts(dice, count, members, f"ye{dice.integer(1900, 1999)}", 0.8)
         got = _scores(answer, texts, members)
         area = _area(got[members], got[~members])
         hint = (
