@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from llmsafety_lab import data
 from llmsafety_lab.membership_inference import (
     Networks,
     Recipe,
@@ -361,3 +363,29 @@ def script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_row_of_the_kept_tables_comes_out_again(script: ModuleType) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    kept = json.loads(script.RESULT.read_text(encoding="utf-8"))
+    assert set(script.PARTS) < set(kept)
+    every, count = data.load("reviews"), kept["reviews"]["records"]
+    chosen = np.random.default_rng(script.SEED).permutation(len(every))[:count]
+    rows = every[chosen.tolist()]
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit_transform(rows["text"])
+    y, members = np.array(rows["label"]), draw_members(kept["reviews"]["models"], count, script.SEED)
+    odds = LogisticRegression(C=0.3).fit(words[members[0]], y[members[0]]).decision_function(words)
+    made = kept["reviews"]["rows"]["tf-idf, C = 0.3"]["loss"]
+    found = script.measured(-losses(np.stack([-odds / 2, odds / 2], -1), y)[None], members)
+    for name in ("auc", "tpr 0.01"):
+        assert found[name][0] == pytest.approx(made[name][0], abs=0.003)
+
+
+def test_the_kept_tables_have_their_rows(script: ModuleType) -> None:
+    kept = json.loads(script.RESULT.read_text(encoding="utf-8"))
+    assert len(kept["table"]["rows"]["loss"]["auc"]) == kept["table"]["targets"] == script.TARGETS
+    assert len(kept["table"]["caught"]) == kept["table"]["records"]
+    assert set(kept["defences"]["rows"]["none"]) == {"auc", "accuracy", "tpr 0.01", "test", "train", "loss auc"}
+    assert set(kept["copies"]["rows"]) == {"with copies", "deduplicated"}

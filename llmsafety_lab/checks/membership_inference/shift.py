@@ -62,7 +62,7 @@ def _pick(dice: Dice, count: int) -> list[str]:
 
 
 def _texts(dice: Dice, count: int, members: np.ndarray, sign: str, share: float) -> list[str]:
-    """Draw texts of random words; a share of the members holds a word that no other text has, in place of one as long."""
+    """Draw texts of random words; a share of the members ends in a word that no other has, the rest in one as long."""
     marked = members & (dice.uniform(count).numpy() < share)
     others = [word for word in WORDS if len(word) == len(sign)]
     last = [sign if mark else others[dice.integer(0, len(others) - 1)] for mark in marked]
