@@ -412,7 +412,7 @@ def sources(generator: np.random.Generator, each: int) -> dict[str, tuple[list[s
     }
 
 
-def language(each: int = 1000, shadows: int = 6, epochs: tuple[int, ...] = (1, 3)) -> dict[str, Any]:
+def language(each: int = 1000, shadows: int = 4, epochs: tuple[int, ...] = (1, 3)) -> dict[str, Any]:
     """Attack a small language model: other sources as non-members, what it never saw as members, a random split."""
     made: dict[str, Any] = {"each": each, "epochs": list(epochs), "shadows": shadows, "trained": {}}
     half = np.arange(2 * each) < each
