@@ -102,7 +102,7 @@ def tpr_at_fpr(
 
 
 def area(scores: Float[np.ndarray, " records"], members: Bool[np.ndarray, " records"]) -> float:
-    """Return the probability that a member scores higher than a non-member, ties counted half: the area under the curve.
+    """Return the area under the curve: how often a member scores higher than a non-member, ties counted half.
 
     Raises
     ------

@@ -217,7 +217,7 @@ def test_a_model_that_learns_by_heart_is_caught() -> None:
     steady = steadiness(networks, x, y, 0.3, 20)
     assert auc(steady[0], members[0])[1] > 0.6
     logs = np.stack([-losses(logits, np.full(300, c)) for c in (0, 1)], -1)
-    assert auc(shokri_attack(logs[0], logs[1:], members[1:], y), members[0])[1] > 0.65
+    assert auc(shokri_attack(logs[0], logs[1:9], members[1:9], y), members[0])[1] > 0.65
 
 
 def test_training_is_that_of_torch() -> None:
