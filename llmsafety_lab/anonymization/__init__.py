@@ -1,0 +1,5 @@
+"""Anonymization."""
+
+from llmsafety_lab.anonymization.measures import share
+
+__all__ = ["share"]
