@@ -73,7 +73,7 @@ def _made(expression: str, holds: Callable[[str], bool] = bool) -> Pattern:
 
 
 _EMAIL = _made(r"(?<![\w.+-])[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
-_IP = _made(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
+_IP = _made(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)")
 
 ENGLISH: Mapping[str, Pattern] = {
     "EMAIL": _EMAIL,
