@@ -1,17 +1,18 @@
 """Anonymization: what the chapter and its lab use."""
 
-from llmsafety_lab.anonymization.attacks import answers_left, candidates, enumerate_hashes, shared_answers
+from llmsafety_lab.anonymization.attacks import answers_left, candidates, covers, enumerate_hashes, shared_answers
 from llmsafety_lab.anonymization.groups import (
     SUPPRESSED,
     Table,
     classes,
     k_of,
     l_diversity,
+    rows_of,
     suppress,
     t_closeness,
     uniqueness,
 )
-from llmsafety_lab.anonymization.partitions import codes, generalised, midpoints, mondrian
+from llmsafety_lab.anonymization.partitions import codes, cut, generalised, midpoints, mondrian
 from llmsafety_lab.anonymization.patterns import (
     CHINESE,
     ENGLISH,
@@ -36,6 +37,8 @@ __all__ = [
     "chinese_id_holds",
     "classes",
     "codes",
+    "covers",
+    "cut",
     "detect",
     "enumerate_hashes",
     "filled",
@@ -50,6 +53,7 @@ __all__ = [
     "mondrian",
     "pseudonym",
     "redact",
+    "rows_of",
     "shared_answers",
     "span_counts",
     "suppress",

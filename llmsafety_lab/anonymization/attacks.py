@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from llmsafety_lab.anonymization.groups import SUPPRESSED, Table, _length, classes
+from llmsafety_lab.anonymization.groups import SUPPRESSED, Table, classes, rows_of
 
 
 def covers(cell: Any, value: Any) -> bool:
-    """Say whether a released cell may be that of somebody with this value.
+    """Say whether a released cell may be the cell of somebody with this value.
 
     A pair of numbers covers what lies between them, both included; a tuple of words its words; `SUPPRESSED` all.
     """
@@ -43,7 +43,7 @@ def candidates(known: Table, release: Table, quasi: Sequence[str]) -> list[list[
     ValueError
         If a column is missing in one of the two, or one has no rows.
     """
-    people = _length(known, quasi)
+    people = rows_of(known, quasi)
     groups = list(classes(release, quasi).items())
     fits: list[dict[Any, set[int]]] = []
     for place, name in enumerate(quasi):

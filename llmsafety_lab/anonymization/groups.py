@@ -17,8 +17,14 @@ SUPPRESSED = "*"
 """What is written in a cell that is withheld."""
 
 
-def _length(table: Table, columns: Sequence[str]) -> int:
-    """Return the number of rows, after the columns have been looked at."""
+def rows_of(table: Table, columns: Sequence[str]) -> int:
+    """Return the number of rows, after the columns have been looked at.
+
+    Raises
+    ------
+    ValueError
+        If there is no row or no column, a column is missing, columns differ in length, or one of `columns` holds NaN.
+    """
     if isinstance(columns, str):
         raise ValueError(f"columns are a list of names, not one name: write [{columns!r}]")
     if not columns:
@@ -47,10 +53,10 @@ def classes(table: Table, quasi: Sequence[str]) -> dict[tuple[Hashable, ...], li
     Raises
     ------
     ValueError
-        If there is no row or no column, a column is missing, columns differ in length, or one holds NaN.
+        As for `rows_of`.
     """
     found: dict[tuple[Hashable, ...], list[int]] = {}
-    for row in range(_length(table, quasi)):
+    for row in range(rows_of(table, quasi)):
         found.setdefault(tuple(table[name][row] for name in quasi), []).append(row)
     return found
 
@@ -97,7 +103,7 @@ def suppress(table: Table, quasi: Sequence[str], k: int) -> dict[str, list[Any]]
     ValueError
         As for `classes`, and if `k` is below 1 or above the number of rows.
     """
-    rows = _length(table, quasi)
+    rows = rows_of(table, quasi)
     if not 1 <= k <= rows:
         raise ValueError(f"k is from 1 to the number of rows, {rows}; got {k}")
     withheld: list[int] = []
@@ -130,7 +136,7 @@ def l_diversity(table: Table, quasi: Sequence[str], sensitive: str, entropy: boo
     ----------
     Machanavajjhala et al. 2007, l-Diversity: Privacy Beyond k-Anonymity, section 4.
     """
-    _length(table, [sensitive])
+    rows_of(table, [sensitive])
     if sensitive in quasi:
         raise ValueError(f"{sensitive!r} is a quasi-identifier here, so each class holds one value of it")
     least = math.inf
@@ -166,7 +172,7 @@ def t_closeness(table: Table, quasi: Sequence[str], sensitive: str, ordered: boo
     ----------
     Li, Li and Venkatasubramanian 2007, t-Closeness, section 4.
     """
-    rows = _length(table, [sensitive])
+    rows = rows_of(table, [sensitive])
     if sensitive in quasi:
         raise ValueError(f"{sensitive!r} is a quasi-identifier here, so each class holds one value of it")
     overall = Counter(table[sensitive])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from llmsafety_lab.anonymization.groups import Table, _length
+from llmsafety_lab.anonymization.groups import Table, rows_of
 
 
 def codes(table: Table, quasi: Sequence[str]) -> Float[np.ndarray, "rows columns"]:
@@ -19,7 +19,7 @@ def codes(table: Table, quasi: Sequence[str]) -> Float[np.ndarray, "rows columns
     ValueError
         If a column is missing, there are no rows, or a column mixes numbers and words.
     """
-    _length(table, quasi)
+    rows_of(table, quasi)
     columns = []
     for name in quasi:
         words = {isinstance(value, str) for value in table[name]}
@@ -69,7 +69,7 @@ def mondrian(points: Float[np.ndarray, "rows columns"], k: int, strict: bool = T
     done, waiting = [], [np.arange(len(points))]
     while waiting:
         rows = waiting.pop()
-        parts = _cut(points, rows, whole, k, strict)
+        parts = cut(points, rows, whole, k, strict)
         if parts is None:
             done.append(np.sort(rows))
         else:
@@ -77,7 +77,7 @@ def mondrian(points: Float[np.ndarray, "rows columns"], k: int, strict: bool = T
     return done
 
 
-def _cut(points: np.ndarray, rows: np.ndarray, whole: np.ndarray, k: int, strict: bool) -> list[np.ndarray] | None:
+def cut(points: np.ndarray, rows: np.ndarray, whole: np.ndarray, k: int, strict: bool) -> list[np.ndarray] | None:
     """Return the two parts of a group, or None where no column can be cut."""
     widths = np.ptp(points[rows], axis=0) / whole
     half = (len(rows) + 1) // 2
@@ -107,7 +107,7 @@ def generalised(table: Table, quasi: Sequence[str], groups: Sequence[Sequence[in
     ValueError
         If the groups do not hold each row once.
     """
-    rows = _length(table, quasi)
+    rows = rows_of(table, quasi)
     every = sorted(int(row) for group in groups for row in group)
     if every != list(range(rows)):
         raise ValueError(f"the groups hold {len(every)} rows of {rows}, or one of them twice: each row is in one group")

@@ -7,9 +7,6 @@ import hmac
 import unicodedata
 from dataclasses import dataclass, field
 
-SHORTEST = 16
-"""A key has at least so many bytes: 128 bits cannot be tried out."""
-
 
 def pseudonym(value: str, key: bytes, purpose: str = "", digits: int = 16) -> str:
     """Return the pseudonym of a value: the same for the same value, key and purpose, and for nothing else.
@@ -21,8 +18,8 @@ def pseudonym(value: str, key: bytes, purpose: str = "", digits: int = 16) -> st
     key : bytes
         The secret, at least 16 random bytes. Without it nobody can compute a pseudonym, so nobody can try values out.
     purpose : str
-        What the pseudonym is for. The same person has different ones in different purposes, so that two recipients
-        cannot join their tables.
+        What the pseudonym is for; it goes before the value, with a zero byte between. The same person has different
+        pseudonyms for different purposes, so that two recipients cannot join their tables.
     digits : int
         The length, in hexadecimal digits: 8 to 64. With n people two of them share a pseudonym with a probability of
         about n^2 / 2^(4 digits + 1).
@@ -36,19 +33,15 @@ def pseudonym(value: str, key: bytes, purpose: str = "", digits: int = 16) -> st
     ----------
     Krawczyk, Bellare and Canetti 1997, RFC 2104: HMAC.
     """
-    if not isinstance(key, bytes) or len(key) < SHORTEST:
-        raise ValueError(f"a key has at least {SHORTEST} random bytes, as from secrets.token_bytes({SHORTEST})")
-    plain = _plain(value)
+    if not isinstance(key, bytes) or len(key) < 16:
+        raise ValueError("a key has at least 16 random bytes, as from secrets.token_bytes(16)")
+    plain = unicodedata.normalize("NFKC", value).strip().lower()
     if not plain:
         raise ValueError("there is nothing to give a pseudonym to")
     if not 8 <= digits <= 64:
         raise ValueError(f"a pseudonym has 8 to 64 hexadecimal digits; got {digits}")
-    message = len(purpose.encode()).to_bytes(4, "big") + purpose.encode() + plain.encode()
+    message = f"{purpose}\0{plain}".encode()
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:digits]
-
-
-def _plain(value: str) -> str:
-    return unicodedata.normalize("NFKC", value).strip().lower()
 
 
 @dataclass
@@ -76,7 +69,8 @@ class Vault:
             As for `pseudonym`, and if two values collide.
         """
         found = pseudonym(value, self.key, self.purpose)
-        if _plain(self._values.setdefault(found, value)) != _plain(value):
+        before = self._values.setdefault(found, value)
+        if pseudonym(before, self.key, digits=64) != pseudonym(value, self.key, digits=64):
             raise ValueError("two values have one pseudonym: take more digits")
         return found
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 Span = tuple[str, int, int]
 """Type, start, end: `text[start:end]` is of that type."""
 
 
-def _ordered(spans: Iterable[Span], length: int | None = None) -> list[Span]:
-    ordered = sorted((tuple(span) for span in spans), key=lambda span: (span[1], -span[2]))
-    for kind, start, end in ordered:
-        if not 0 <= start < end or (length is not None and end > length):
-            raise ValueError(f"the span {(kind, start, end)} is empty, or not inside of the text")
-    return ordered
-
-
 def merged(spans: Iterable[Span]) -> list[Span]:
     """Return spans of which none overlaps another: those that do are one, of the type of the longest among them.
+
+    Of two equally long ones the earlier gives the type. Spans that only touch stay two.
 
     Raises
     ------
@@ -26,19 +20,20 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     """
     found: list[Span] = []
     longest = 0
-    for kind, start, end in _ordered(spans):
+    for kind, start, end in sorted(spans, key=lambda span: (span[1], -span[2])):
+        if not 0 <= start < end:
+            raise ValueError(f"the span {(kind, start, end)} is empty, or begins before the text does")
         if found and start < found[-1][2]:
             before, first, last = found[-1]
-            name = kind if end - start > longest else before
+            found[-1] = (kind if end - start > longest else before, first, max(last, end))
             longest = max(longest, end - start)
-            found[-1] = (name, first, max(last, end))
         else:
             found.append((kind, start, end))
             longest = end - start
     return found
 
 
-def redact(text: str, spans: Iterable[Span], marks: Mapping[str, str] | None = None) -> str:
+def redact(text: str, spans: Iterable[Span]) -> str:
     """Return the text with a mark, such as [PERSON], in place of each span.
 
     Spans may come in any order. Where some overlap, all that they cover together is replaced by one mark, that of the
@@ -48,8 +43,6 @@ def redact(text: str, spans: Iterable[Span], marks: Mapping[str, str] | None = N
     ----------
     text : str
     spans : iterable of (type, start, end)
-    marks : mapping, optional
-        What is written instead of a type's spans; by default the type in brackets.
 
     Raises
     ------
@@ -57,8 +50,10 @@ def redact(text: str, spans: Iterable[Span], marks: Mapping[str, str] | None = N
         If a span is empty or not inside of the text.
     """
     pieces, done = [], 0
-    for kind, start, end in merged(_ordered(spans, len(text))):
-        pieces += [text[done:start], (marks or {}).get(kind, f"[{kind}]")]
+    for kind, start, end in merged(spans):
+        if end > len(text):
+            raise ValueError(f"the span {(kind, start, end)} ends after the text of {len(text)} characters")
+        pieces += [text[done:start], f"[{kind}]"]
         done = end
     return "".join([*pieces, text[done:]])
 
@@ -80,10 +75,10 @@ def hidden(truth: Iterable[Span], found: Iterable[Span]) -> tuple[int, int, int,
     ValueError
         If a span is empty or begins before the text does.
     """
-    covered = {place for _, start, end in _ordered(found) for place in range(start, end)}
-    wanted = _ordered(truth)
+    covered = {place for _, start, end in merged(found) for place in range(start, end)}
+    wanted = list(truth)
     whole = sum(covered.issuperset(range(start, end)) for _, start, end in wanted)
-    private = {place for _, start, end in wanted for place in range(start, end)}
+    private = {place for _, start, end in merged(wanted) for place in range(start, end)}
     return whole, len(wanted), len(covered & private), len(covered)
 
 
