@@ -11,50 +11,54 @@ from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect, expect_number
 from llmsafety_lab.checks.anonymization.pseudonyms import _refused
 
-Rows = list[list[Any]]
+QUASI = ["a", "b"]
+SLIPS = {
+    "stars": "The suppressed rows are not counted. They are a class like any other: a row of stars that is alone "
+    "belongs to the only person who fits nowhere else.",
+    "others": "You count the others in the smallest class. The row itself counts, too.",
+    "largest": "That is the largest class. The weakest class decides.",
+    "mean": "That is the mean size. The weakest class decides, not the average one.",
+    "number": "That is the number of classes. Asked is the size of the smallest.",
+    "all": "You compare by all columns. Only the quasi-identifiers are what somebody else may know.",
+    "single": "You look at one column at a time. What is frequent in each column can be unique in all together.",
+    "glued": "Glued together, ('1', '23') and ('12', '3') are the same text: compare tuples.",
+    "order": "('a', 'b') and ('b', 'a') are different people: keep the order of the columns.",
+    "first": "You compare by the first quasi-identifier alone.",
+}
 
 
-def _wrong(table: dict[str, list[Any]], quasi: list[str]) -> dict[str, float]:
-    rows = [tuple(row) for row in zip(*(table[name] for name in quasi), strict=True)]
+def _wrong(table: dict[str, list[Any]], slip: str) -> float:
+    rows = [*zip(*(table[name] for name in QUASI), strict=True)]
     counts = Counter(rows)
-    shown = Counter(row for row in rows if any(value != "*" for value in row))
-    texts = Counter("".join(map(str, row)) for row in rows)
-    bags = Counter(tuple(sorted(map(str, row))) for row in rows)
-    return {
-        "You compare by all columns. Only the quasi-identifiers are what somebody else may know.": min(
-            Counter(zip(*table.values(), strict=True)).values()
-        ),
-        "The suppressed rows are not counted. They are a class like any other: a row of stars that is alone belongs to "
-        "the only person who fits nowhere else.": min(shown.values()),
-        "That is the largest class. The weakest class decides.": max(counts.values()),
-        "That is the mean size. The weakest class decides, not the average one.": len(rows) / len(counts),
-        "That is the number of classes. Asked is the size of the smallest.": len(counts),
-        "You look at one column at a time. What is frequent in each column can be unique in all together.": min(
-            min(Counter(table[name]).values()) for name in quasi
-        ),
-        "Glued together, ('1', '23') and ('12', '3') are the same text: compare tuples.": min(texts.values()),
-        "('a', 'b') and ('b', 'a') are different people: keep the order of the columns.": min(bags.values()),
-        "You count the others in the smallest class. The row itself counts, too.": min(counts.values()) - 1,
-        "You compare by the first quasi-identifier alone.": min(Counter(table[quasi[0]]).values()),
+    if slip in ("largest", "mean", "number", "others"):
+        sizes = counts.values()
+        found = {"largest": max(sizes), "mean": len(rows) / len(sizes), "number": len(sizes), "others": min(sizes) - 1}
+        return found[slip]
+    if slip == "single":
+        return min(min(Counter(table[name]).values()) for name in QUASI)
+    every: dict[str, list[Any]] = {
+        "stars": [row for row in rows if set(row) != {"*"}],
+        "all": [*zip(*table.values(), strict=True)],
+        "glued": ["".join(row) for row in rows],
+        "order": [frozenset(row) for row in rows],
+        "first": [row[0] for row in rows],
     }
+    return min(Counter(every[slip]).values())
 
 
-def _drawn(dice: Dice) -> dict[str, list[Any]]:
-    """Return a table in which each mistake gives another number: columns a, b, c and what is sensitive."""
-    kinds: Rows = [["1", "23", "x"], ["12", "3", "x"], ["3", "12", "y"], ["23", "1", "x"], ["12", "3", "y"]]
-    table: dict[str, list[Any]] = {}
-    for _ in range(400):
-        sizes = [dice.integer(3, 9) for _ in kinds]
-        rows = [[*kind] for kind, size in zip(kinds, sizes, strict=True) for _ in range(size)]
-        rows += [["*", "*", "*"]] * dice.integer(2, 2)
-        order = sorted(range(len(rows)), key=lambda _: float(dice.uniform(1)))
-        rows = [rows[place] for place in order]
-        table = {name: [row[place] for row in rows] for place, name in enumerate("abc")}
-        table["illness"] = [dice.integer(0, 3) for _ in rows]
-        values = [*_wrong(table, ["a", "b", "c"]).values()]
-        if values.count(min(Counter(map(tuple, rows)).values())) == 0:
-            break
-    return table
+def _cases(dice: Dice) -> list[tuple[dict[tuple[str, str], int], tuple[str, ...]]]:
+    """Return tables by the sizes of their classes, each with the mistakes that show in it."""
+    small, other, more = dice.integer(3, 5), dice.integer(7, 9), dice.integer(12, 15)
+    return [
+        (
+            {("x", "p"): small + 4, ("y", "q"): small + 8, ("z", "r"): small + 21},
+            ("others", "largest", "mean", "number", "all"),
+        ),
+        ({("x", "p"): small, ("*", "*"): 2, ("y", "q"): other}, ("stars",)),
+        ({("x", "p"): more, ("x", "q"): small, ("y", "p"): 2 * more, ("y", "q"): small + 1}, ("first", "single")),
+        ({("1", "23"): small, ("12", "3"): more, ("4", "4"): other}, ("glued",)),
+        ({("1", "2"): small, ("2", "1"): more, ("4", "4"): other}, ("order",)),
+    ]
 
 
 @exercise(
@@ -115,15 +119,17 @@ def _drawn(dice: Dice) -> dict[str, list[Any]]:
     ),
 )
 def check_k(answer: Answer, dice: Dice) -> None:
-    table = _drawn(dice)
-    for quasi in (["a", "b", "c"], ["c", "a", "b"]):
-        rows = [*zip(*(table[name] for name in quasi), strict=True)]
-        exact = min(Counter(rows).values())
-        got = expect_number(answer(table, quasi), "The k of the table")
-        hint = next((words for words, value in _wrong(table, quasi).items() if value == got), "")
+    for kinds, slips in _cases(dice):
+        rows = [kind for kind, size in kinds.items() for _ in range(size)]
+        order = dice.uniform(len(rows)).argsort().tolist()
+        table = {name: [rows[place][at] for place in order] for at, name in enumerate(QUASI)}
+        table["illness"] = [["cold", "flu", "gout"][dice.integer(0, 2)] for _ in rows]
+        exact, sizes = min(kinds.values()), sorted(kinds.values())
+        got = expect_number(answer(table, QUASI), "The k of the table")
+        hint = next((SLIPS[slip] for slip in slips if _wrong(table, slip) == got), "")
         expect(
             got == exact,
-            f"The k of {len(rows)} rows by {quasi} is wrong. The classes have {sorted(Counter(rows).values())} rows.",
+            f"The k of {len(rows)} rows by {QUASI} is wrong. The classes have {sizes} rows: {list(kinds)}.",
             expected=exact,
             got=got,
             hint=hint,
@@ -131,5 +137,5 @@ def check_k(answer: Answer, dice: Dice) -> None:
     one = {"age": [20, 20, 21, 21, 21], "sex": ["f", "f", "f", "f", "f"], "income": [1, 0, 1, 1, 0]}
     expect(answer(one, ["age"]) == 2, "Two people are 20 and three are 21.", expected=2)
     expect(answer(one, ["sex"]) == 5, "All five agree in the column sex: k is 5.", expected=5)
-    _refused(lambda: answer(one, []), "With no quasi-identifier there is nothing to compare by.")
+    _refused(lambda: answer(one, []), "There is no quasi-identifier: nothing to compare by.")
     _refused(lambda: answer({"age": []}, ["age"]), "A table without rows has no k.")

@@ -22,14 +22,14 @@ def _groups(points: np.ndarray, k: int, strict: bool, slip: str = "", rows: Any 
     rows = list(range(len(points))) if rows is None else rows
     mine = points[rows]
     widths = mine.max(0) - mine.min(0)
-    if whole is None or slip == "anew":
+    if whole is None:
         whole = np.where(widths > 0, widths, 1.0)
     relative = widths if slip == "raw" else widths / whole
     order = sorted(range(points.shape[1]), key=lambda column: (-relative[column], column))
     if slip == "first column":
         order = list(range(points.shape[1]))
     if slip == "narrowest":
-        order = order[::-1]
+        order = sorted(order, key=lambda column: (relative[column], column))
     if slip == "no second":
         order = order[:1]
     for column in order:
@@ -38,7 +38,9 @@ def _groups(points: np.ndarray, k: int, strict: bool, slip: str = "", rows: Any 
         values = sorted((points[row, column], row) for row in rows)
         middle = (len(rows) + 1) // 2 - 1
         if slip == "upper":
-            middle = len(rows) // 2
+            middle = len(rows) // 2 - 1
+        if slip == "index":
+            middle = min(len(rows) // 2, len(rows) - 1)
         at = values[middle][0]
         if slip == "mean":
             at = float(mine[:, column].mean())
@@ -56,13 +58,14 @@ def _groups(points: np.ndarray, k: int, strict: bool, slip: str = "", rows: Any 
 
 
 SLIPS = {
-    "first column": "You cut the first column that can be cut. Cut the widest: it is where rows differ most.",
+    "first column": "You cut the first column that can be cut, as if all were equally wide. Cut the widest, its width "
+    "divided by the range over all rows, not by that of the group.",
     "raw": "Widths are compared as they are, so that the column with the largest numbers is cut for ever. "
     "Divide each by its range over all rows.",
-    "anew": "The ranges are taken anew in each group, so that all widths are 1. Divide by the range over all rows.",
     "narrowest": "You cut the narrowest column. Cut the widest.",
     "no second": "You give up when the widest column cannot be cut. Try the next widest before the group is done.",
     "upper": "With an odd number of rows the middle one goes left: the median is the ((n + 1) // 2)-th smallest.",
+    "index": "With an even number of rows, half of them go left: the median is the ((n + 1) // 2)-th smallest.",
     "mean": "You cut at the mean. Cut at the median: half of the rows go to each side.",
     "half range": "You cut in the middle of the range. Cut at the median: half of the rows go to each side.",
     "more": "A part of exactly k rows is large enough.",
@@ -144,7 +147,7 @@ def _compared(points: np.ndarray, k: int, strict: bool, groups: list[list[int]],
             "ranges anew",
             "widths = np.ptp(points[rows], axis=0) / whole",
             "widths = np.sign(np.ptp(points[rows], axis=0))",
-            "anew",
+            "not by that of the group",
         ),
         Mutant("narrowest", "np.argsort(-widths", "np.argsort(np.where(widths > 0, widths, np.inf)", "narrowest"),
         Mutant(
@@ -176,7 +179,7 @@ def check_mondrian(answer: Answer, dice: Dice) -> None:
         rows, k = 2 * dice.integer(20, 26) + 1, dice.integer(3, 4)
         points = (dice.normal(rows, 3).numpy() ** 3) * scale
         exact = _groups(points, k, True)
-        slips = ("first column", "raw", "anew", "narrowest", "upper", "mean", "half range", "more")
+        slips = ("first column", "raw", "narrowest", "upper", "index", "mean", "half range", "more")
         if all(_groups(points, k, True, slip) != exact for slip in slips) or turn == 59:
             break
     for strict in (True, False):

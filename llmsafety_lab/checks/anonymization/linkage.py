@@ -62,26 +62,46 @@ SLIPS = {
     minutes=12,
     answer="candidates",
     mutants=(
-        Mutant("stars cover nothing", "if isinstance(cell, str) and cell == SUPPRESSED:\n        return True",
-               "if isinstance(cell, str) and cell == SUPPRESSED:\n        return False", "anybody's"),
-        Mutant("words as a range", "return value in cell if isinstance(value, str) else cell[0] <= value <= cell[1]",
-               "return min(cell) <= value <= max(cell)", "not a range"),
-        Mutant("ends only", "return value in cell if isinstance(value, str) else cell[0] <= value <= cell[1]",
-               "return value in cell", "two ends alone"),
+        Mutant(
+            "stars cover nothing",
+            "if isinstance(cell, str) and cell == SUPPRESSED:\n        return True",
+            "if isinstance(cell, str) and cell == SUPPRESSED:\n        return False",
+            "anybody's",
+        ),
+        Mutant(
+            "words as a range",
+            "return value in cell if isinstance(value, str) else cell[0] <= value <= cell[1]",
+            "return min(cell) <= value <= max(cell)",
+            "not a range",
+        ),
+        Mutant(
+            "ends only",
+            "return value in cell if isinstance(value, str) else cell[0] <= value <= cell[1]",
+            "return value in cell",
+            "two ends alone",
+        ),
         Mutant("ends left out", "cell[0] <= value <= cell[1]", "cell[0] < value < cell[1]", "both ends"),
         Mutant("upper end left out", "cell[0] <= value <= cell[1]", "cell[0] <= value < cell[1]", "upper end"),
         Mutant("any column", "set.intersection(*sets)", "set.union(*sets)", "not enough"),
-        Mutant("last column left out", "zip(fits, quasi, strict=True)", "list(zip(fits, quasi, strict=True))[:-1]",
-               "not compared"),
-        Mutant("classes for rows", "sorted(row for number in numbers for row in groups[number][1])", "sorted(numbers)",
-               "row numbers"),
-        Mutant("counts for rows", "sorted(row for number in numbers for row in groups[number][1])",
-               "len(numbers)", "list"),
+        Mutant(
+            "last column left out",
+            "zip(fits, quasi, strict=True)",
+            "list(zip(fits, quasi, strict=True))[:-1]",
+            "not compared",
+        ),
+        Mutant(
+            "classes for rows",
+            "sorted(row for number in numbers for row in groups[number][1])",
+            "sorted(numbers)",
+            "row numbers",
+        ),
+        Mutant(
+            "counts for rows", "sorted(row for number in numbers for row in groups[number][1])", "len(numbers)", "list"
+        ),
         Mutant(
             "only the sure ones",
             "found.append(sorted(row for number in numbers for row in groups[number][1]))",
-            "rows = sorted(row for number in numbers for row in groups[number][1])
-"
+            "rows = sorted(row for number in numbers for row in groups[number][1])\n"
             "        found.append(rows if len(rows) == 1 else [])",
             "several",
         ),
@@ -92,9 +112,9 @@ def check_candidates(answer: Answer, dice: Dice) -> None:
     release: dict[str, list[Any]] = {}
     exact: list[list[int]] = []
     wrong: dict[str, list[list[int]]] = {}
-    for turn in range(200):
+    for _ in range(200):
         release = {"age": [], "town": [], "sex": [], "income": []}
-        for _ in range(14):
+        for _row in range(14):
             low = dice.integer(20, 40)
             age = [low, (low, low + dice.integer(1, 12)), (low, low + 6), "*"][dice.integer(0, 3)]
             first, gap = dice.integer(0, 2), dice.integer(1, 2)
@@ -143,4 +163,3 @@ def _inside(dice: Dice, cell: Any) -> int:
     if not isinstance(cell, tuple):
         return int(cell)
     return [cell[0], cell[1], dice.integer(cell[0], cell[1])][dice.integer(0, 2)]
-

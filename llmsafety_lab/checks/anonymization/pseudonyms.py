@@ -92,7 +92,7 @@ def _text(dice: Dice, length: int) -> str:
         Mutant("any key", "len(key) < 16", "len(key) < 0", "short key"),
         Mutant("nobody", "if not plain:", "if plain is None:", "nothing"),
         Mutant("always sixteen", "[:digits]", "[:16]", "digits"),
-        Mutant("never the same", 'f"{purpose}\\0{plain}"', 'f"{purpose}\\0{plain}{id(object())}"', "twice"),
+        Mutant("never the same", 'f"{purpose}\\0{plain}"', 'f"{purpose}\\0{plain}{secrets.token_hex(4)}"', "twice"),
     ),
 )
 def check_pseudonym(answer: Answer, dice: Dice) -> None:
@@ -139,7 +139,7 @@ def _refused(call: Callable[[], Any], words: str) -> None:
     try:
         got = call()
     except Failed as failed:
-        if "ValueError" in f"{failed.message} {failed.got}":
+        if "ValueError" in failed.message:
             return
-        raise
+        got = failed.message
     raise Failed(words, expected="a ValueError", got=got)

@@ -35,49 +35,78 @@ def _redacted(text: str, spans: list[Span], slip: str = "") -> str:
     for group in _groups(spans):
         ordered = sorted(group, key=lambda span: (span[1], -span[2]))
         kind = max(ordered, key=lambda span: span[2] - span[1])[0]
-        kind = {"first": ordered[0][0], "last": ordered[-1][0]}.get(slip, kind)
-        whole.append((kind, min(span[1] for span in group), max(span[2] for span in group)))
+        kind = {"first": ordered[0][0], "last": ordered[-1][0], "skip": ordered[0][0]}.get(slip, kind)
+        end = {"skip": ordered[0][2], "inner": ordered[-1][2]}.get(slip, max(span[2] for span in group))
+        whole.append((kind, ordered[0][1], end))
+    if slip == "each":
+        whole = list(set(spans))
     whole.sort(key=lambda span: span[1])
+    if slip == "cut off":
+        whole = []
+        for kind, start, end in sorted(spans, key=lambda span: (span[1], -span[2])):
+            if whole and start < whole[-1][2]:
+                before, first, last = whole[-1]
+                whole[-1] = (kind if end - start > last - first else before, first, last)
+            else:
+                whole.append((kind, start, end))
     if slip == "touching":
         joined: list[Span] = []
         for span in whole:
             if joined and joined[-1][2] == span[1]:
-                joined[-1] = (joined[-1][0], joined[-1][1], span[2])
+                longest = max(joined[-1], span, key=lambda one: one[2] - one[1])
+                joined[-1] = (longest[0], joined[-1][1], span[2])
             else:
                 joined.append(span)
         whole = joined
-    if slip == "shift":
-        for kind, start, end in whole:
-            text = text[:start] + f"[{kind}]" + text[end:]
-        return text
-    if slip == "each":
-        for kind, start, end in sorted(set(spans), key=lambda span: -span[1]):
-            text = text[:start] + f"[{kind}]" + text[end:]
-        return text
     if slip == "words":
-        for kind, _, _, hidden in [(*span, text[span[1] : span[2]]) for span in whole]:
+        for kind, hidden in [(kind, text[start:end]) for kind, start, end in whole]:
             text = text.replace(hidden, f"[{kind}]")
         return text
-    if slip == "skip":
-        done, kept = 0, []
-        for kind, start, end in sorted(spans, key=lambda span: (span[1], -span[2])):
-            if start >= done:
-                kept.append((kind, start, end))
-                done = end
-        whole = kept
-    for kind, start, end in reversed(whole):
-        text = text[:start] + f"[{kind}]" + text[end + (slip == "ends") :]
-    return text
+    if slip in ("shift", "each"):
+        for kind, start, end in whole if slip == "shift" else reversed(whole):
+            text = text[:start] + f"[{kind}]" + text[end:]
+        return text
+    pieces, done = "", 0
+    for kind, start, end in whole:
+        pieces += text[done:start] + f"[{kind}]"
+        done = end + (slip == "ends")
+    return pieces + text[done:]
+
+
+def _drawn(dice: Dice) -> tuple[str, list[Span]]:
+    """Return a text, and spans of which three overlap in a chain, two are nested, two touch and one recurs."""
+    places = [3 + dice.integer(0, 2)]
+    for size in (10, 7, 6, 4):
+        places.append(places[-1] + size + dice.integer(1, 3))
+    text = "".join("abcde "[dice.integer(0, 5)] for _ in range(places[-1] + dice.integer(4, 6)))
+    first, second, third, fourth, _ = places
+    text = "xyz" + text[3:fourth] + "xyz" + text[fourth + 3 :]
+    turn = dice.integer(0, 3)
+    one, two, three, four = (*KINDS[turn:], *KINDS[:turn])
+    spans = [
+        (one, first, first + 3),
+        (two, first + 2, first + 8),
+        (three, first + 7, first + 10),
+        (four, second, second + 7),
+        (one, second + 2, second + 4),
+        (two, third, third + 3),
+        (three, third + 3, third + 6),
+        (four, fourth, fourth + 3),
+    ]
+    order = dice.uniform(len(spans)).argsort().tolist()
+    return text, [spans[place] for place in order]
 
 
 SLIPS = {
     "shift": "After the first replacement all later places have moved. Go from the end, or build the text from pieces.",
-    "each": "Overlapping spans are replaced one after another, so that one cuts the mark of the other: join them first.",
+    "each": "Overlapping spans are replaced one by one, so that one cuts the mark of another: join them first.",
     "first": "Of overlapping spans the longest names the mark, not the one that begins first.",
     "last": "Of overlapping spans the longest names the mark, not the one that begins last.",
     "touching": "Two spans that only touch share no character: they are two marks.",
     "words": "You replace what the span says wherever it occurs. Only the span's own place was asked for.",
     "skip": "A span that overlaps an earlier one is dropped, and what it alone covers stays readable: join the two.",
+    "cut off": "The mark covers the first of the overlapping spans alone, and what the others cover stays readable.",
+    "inner": "A span inside of another ends earlier: what the outer one covers behind it stays readable.",
     "ends": "Your ends are one off: text[start:end] does not hold the character at `end`.",
 }
 
@@ -118,22 +147,7 @@ SLIPS = {
     ),
 )
 def check_redact(answer: Answer, dice: Dice) -> None:
-    letters = "abab cd cd "
-    text, spans = "", []
-    for turn in range(300):
-        length = dice.integer(26, 34)
-        text = "".join(letters[dice.integer(0, 10)] for _ in range(length))
-        spans = []
-        for _ in range(dice.integer(5, 7)):
-            start = dice.integer(0, length - 9)
-            spans.append((KINDS[dice.integer(0, 3)], start, start + dice.integer(2, 8)))
-        exact = _redacted(text, spans)
-        wrong = {words: _redacted(text, spans, slip) for slip, words in SLIPS.items()}
-        lengths = [[end - start for _, start, end in group] for group in _groups(spans)]
-        unsorted = spans != sorted(spans, key=lambda span: span[1])
-        clear = all(lengths_.count(max(lengths_)) == 1 for lengths_ in lengths) and unsorted and exact[-1] != "]"
-        if (clear and len({exact, *wrong.values()}) == len(wrong) + 1) or turn == 299:
-            break
+    text, spans = _drawn(dice)
     for given, place in ((spans, "some of which overlap"), (sorted(spans, key=lambda s: s[1]), "in their order")):
         exact = _redacted(text, given)
         got = answer(text, given)
