@@ -1,7 +1,7 @@
 """What finds personal data in text, and what a reader can tell from text in which none is left: two kept tables.
 
 Run it as `python scripts/anonymization.py`; it takes about fifteen minutes on one core and writes
-`results/anonymization.json`. All people are made up: by faker, or in `llmsafety_lab.anonymization.profiles`.
+`results/anonymization.json`. `python scripts/anonymization.py detection` makes that table alone. All people are made up: by faker, or in `llmsafety_lab.anonymization.profiles`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from llmsafety_lab.anonymization import CHINESE, ENGLISH, Span, detect, filled, 
 from llmsafety_lab.anonymization.profiles import ATTRIBUTES, hints
 
 RESULT = Path(__file__).parents[1] / "results" / "anonymization.json"
-SEED, FILLS, TRAINED = 0, 6, 5_000
+SEED, FILLS, TRAINED = 0, 4, 2_000
 
 ENGLISH_KINDS = {
     "person": "PERSON",
@@ -127,7 +128,7 @@ def chinese_makers(seed: int) -> dict[str, Callable[[], str]]:
         "name": home.name,
         "id": home.ssn,
         "mobile": mobile,
-        "card": lambda: home.credit_card_number(card_type="visa16"),
+        "card": lambda: home.credit_card_number(card_type="visa"),
         "email": home.ascii_free_email,
         "order": order,
     }
@@ -283,16 +284,12 @@ def written(person: dict[str, str], texts: dict[str, str] | None = None, who: st
 
 
 @torch.no_grad()
-def scores(model: Any, tokenizer: Any, text: str, question: str, answers: Sequence[str]) -> list[float]:
-    """Return the log-probability of each answer after a text and a question."""
-    prompt = f"{text}\nQuestion: {question}\nAnswer:"
-    start = len(tokenizer(prompt)["input_ids"])
-    found = []
-    for answer in answers:
-        ids = torch.tensor([tokenizer(f"{prompt} {answer}")["input_ids"]])
-        logs = model(ids).logits[0, start - 1 : -1].log_softmax(-1)
-        found.append(float(logs.gather(-1, ids[0, start:, None]).sum()))
-    return found
+def scores(model: Any, tokenizer: Any, text: str, begun: str, answers: Sequence[str]) -> list[float]:
+    """Return the log-probability of each answer's first token after a text and the beginning of a sentence."""
+    ids = tokenizer(f"{text}\n{begun}", return_tensors="pt")["input_ids"]
+    logs = model(ids, logits_to_keep=1).logits[0, -1].log_softmax(-1)
+    first = [tokenizer(f" {answer}")["input_ids"][0] for answer in answers]
+    return logs[first].tolist()
 
 
 def embedder() -> Callable[[Sequence[str]], np.ndarray]:
@@ -333,8 +330,7 @@ def blurred(people: list[dict[str, str]], embed: Callable[..., np.ndarray], word
 
 def described(name: str, answer: str) -> str:
     """Return an answer as a sentence, for MiniLM to compare with."""
-    frame = {"home": "I live {}.", "work": "I work as a {}.", "animal": "I have {}."}[name]
-    return frame.format(answer)
+    return f"{ATTRIBUTES[name][0]} {answer}."
 
 
 def trained_guesses(features: Any, truth: Sequence[str], groups: int = 10) -> list[str]:
@@ -390,14 +386,15 @@ def inference() -> dict[str, Any]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    kept = {
-        **runtime.made_by("anonymization", [SEED]),
-        "fills": FILLS,
-        "templates": {"English": len(english_templates()), "Chinese": len(CHINESE_TEMPLATES)},
-        "lines of the newspaper": TRAINED,
-        "detection": detection(),
-        "inference": inference(),
-    }
+    parts = {"detection": detection, "inference": inference}
+    wanted = sys.argv[1:] or list(parts)
+    kept = json.loads(RESULT.read_text(encoding="utf-8")) if len(wanted) < len(parts) else {}
+    kept |= runtime.made_by("anonymization", [SEED])
+    kept |= {"fills": FILLS, "lines of the newspaper": TRAINED}
+    kept["templates"] = {"English": len(english_templates()), "Chinese": len(CHINESE_TEMPLATES)}
+    for part in wanted:
+        kept[part] = parts[part]()
+        print(part, "done", flush=True)
     files.replace(RESULT, json.dumps(kept, separators=(",", ":")) + "\n")
 
 

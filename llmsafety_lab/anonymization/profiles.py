@@ -7,19 +7,19 @@ from __future__ import annotations
 
 ATTRIBUTES: dict[str, tuple[str, dict[str, str]]] = {
     "home": (
-        "Where does the writer live?",
-        {"coast": "by the sea", "mountains": "in the mountains", "city": "in a big city", "farm": "on a farm"},
+        "The writer of this text lives near the",
+        {"coast": "coast", "mountains": "mountains", "city": "city", "farm": "farm"},
     ),
     "work": (
-        "What is the writer's job?",
+        "The writer of this text works as a",
         {"teacher": "teacher", "cook": "cook", "nurse": "nurse", "gardener": "gardener"},
     ),
     "animal": (
-        "Which animal does the writer keep?",
-        {"dog": "a dog", "cat": "a cat", "horse": "a horse", "parrot": "a parrot"},
+        "The animal of the writer of this text is a",
+        {"dog": "dog", "cat": "cat", "horse": "horse", "parrot": "parrot"},
     ),
 }
-"""For each attribute the question, and for each value the answer in words."""
+"""For each attribute how a sentence about it begins, and for each value how it ends."""
 
 HINTS: dict[str, dict[str, list[str]]] = {
     "home": {

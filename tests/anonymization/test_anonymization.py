@@ -231,8 +231,9 @@ def test_detect_finds_each_form_and_no_other():
         ("IP", "10.0.0.7"),
     ]
     assert ("CARD", "4111111111111112") in [(k, text[s:e]) for k, s, e in an.detect(text, an.ENGLISH, checked=False)]
-    text = "身份证11010519491231002X，手机138 0013 8000，卡号4111111111111111。"
+    text = "发到a.b@example.org吧，身份证11010519491231002X，手机138 0013 8000，卡号4111111111111111。"
     assert [(k, text[s:e]) for k, s, e in an.detect(text, an.CHINESE)] == [
+        ("EMAIL", "a.b@example.org"),
         ("CN_ID", "11010519491231002X"),
         ("CN_MOBILE", "138 0013 8000"),
         ("CARD", "4111111111111111"),

@@ -91,6 +91,7 @@ def _text(dice: Dice, length: int) -> str:
         Mutant("another hash", "hashlib.sha256)", "hashlib.sha1)", "another hash"),
         Mutant("any key", "len(key) < 16", "len(key) < 0", "short key"),
         Mutant("nobody", "if not plain:", "if plain is None:", "nothing"),
+        Mutant("any length", "if not 8 <= digits <= 64:", "if digits < 0:", "too many people"),
         Mutant("always sixteen", "[:digits]", "[:16]", "digits"),
         Mutant("never the same", 'f"{purpose}\\0{plain}"', 'f"{purpose}\\0{plain}{secrets.token_hex(4)}"', "twice"),
     ),
@@ -132,6 +133,9 @@ def check_pseudonym(answer: Answer, dice: Dice) -> None:
         answer(value, key) == _keyed(key, f"\0{value}", 16), "Without a purpose and a length: '' and 16 are missing."
     )
     _refused(lambda: answer(value, key[:15]), "A short key of 15 bytes was taken: 16 random bytes cannot be tried out.")
+    _refused(lambda: answer(value, "0" * 32), "A key of text was taken: a key is bytes.")
+    _refused(lambda: answer(value, key, "", 7), "A pseudonym of 7 digits was given: too many people would share one.")
+    _refused(lambda: answer(value, key, "", 65), "A pseudonym of 65 digits was asked for: SHA-256 has 64.")
     _refused(lambda: answer("  ", key), "A value of blanks was given a pseudonym: there is nothing to hide.")
 
 

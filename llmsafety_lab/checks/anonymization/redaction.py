@@ -138,6 +138,14 @@ SLIPS = {
         Mutant("touching is overlapping", "start < found[-1][2]:", "start <= found[-1][2]:", "only touch"),
         Mutant("later ones dropped", "max(last, end)", "last", "stays readable"),
         Mutant("inner end wins", "max(last, end)", "end", "readable"),
+        Mutant(
+            "compared with the last alone",
+            "found[-1] = (kind if end - start > longest else before, first, max(last, end))",
+            "found[-1] = (kind if end - start > longest else before, first, max(last, end))\n"
+            "            if end < last:\n"
+            "                found += [(before, end, last)]",
+            "overlap",
+        ),
         Mutant("unsorted", "sorted(spans, key=lambda span: (span[1], -span[2]))", "spans", "any order"),
         Mutant("the rest lost", "[*pieces, text[done:]]", "pieces", "after the last span"),
         Mutant("one too many", "done = end", "done = end + 1", "one off"),
