@@ -1,7 +1,8 @@
 """What finds personal data in text, and what a reader can tell from text in which none is left: two kept tables.
 
-Run it as `python scripts/anonymization.py`; it takes about fifteen minutes on one core and writes
-`results/anonymization.json`. `python scripts/anonymization.py detection` makes that table alone. All people are made up: by faker, or in `llmsafety_lab.anonymization.profiles`.
+Run it as `python scripts/anonymization.py`; it takes some ten minutes on one core and writes
+`results/anonymization.json`. `python scripts/anonymization.py detection` makes that table alone, and keeps the other.
+All people are made up: by faker, or in `llmsafety_lab.anonymization.profiles`.
 """
 
 from __future__ import annotations

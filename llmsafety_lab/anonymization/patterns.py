@@ -60,7 +60,7 @@ def iban_holds(text: str) -> bool:
     return int("".join(str(int(letter, 36)) for letter in plain[4:] + plain[:4])) % 97 == 1
 
 
-# In Python \w and \b take a Chinese character for a letter of the same word, so that an address right behind one has no edge.
+# In Python \w and \b take a Chinese character for a letter, so that an address right behind one would have no edge.
 
 
 @dataclass(frozen=True)

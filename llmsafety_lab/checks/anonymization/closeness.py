@@ -87,6 +87,9 @@ SLIPS = {
         Mutant("not carried", "sum(gaps[: place + 1])", "gaps[place]", "carried on"),
         Mutant("one step too many", "max(len(values) - 1, 1)", "len(values)", "minus 1"),
         Mutant("as they occur", "sorted(overall) if ordered else list(overall)", "list(overall)", "sort them"),
+        Mutant(
+            "first column", "in classes(table, quasi).values()", "in classes(table, quasi[:1]).values()", "two columns"
+        ),
         Mutant("first class", "        worst = max(worst, distance)", "        return distance", "worst class"),
         Mutant("by itself", "    if sensitive in quasi:\n", "    if sensitive is None:\n", "quasi-identifier"),
     ),
@@ -127,7 +130,12 @@ def check_closeness(answer: Answer, dice: Dice) -> None:
     expect(
         abs(answer(alike, ["a"], "s")) < 1e-9, "Both classes have the shares of the whole table: t is 0.", expected=0
     )
-    two = {"a": [0, 0, 1, 1], "b": [0, 1, 0, 1], "s": [1, 1, 9, 9]}
+    two = {"a": [0, 0, 0, 0], "b": [0, 0, 1, 1], "s": [1, 1, 9, 9]}
     got = answer(two, ["a", "b"], "s")
-    expect(abs(got - 0.5) < 1e-9, "Each class has one of two equally frequent values: t is 1/2.", expected=0.5, got=got)
+    expect(
+        abs(got - 0.5) < 1e-9,
+        "Each class of the two columns has one of two equally frequent values: t is 1/2.",
+        expected=0.5,
+        got=got,
+    )
     _refused(lambda: answer(two, ["a", "s"], "s"), "The sensitive column is a quasi-identifier here: refuse it.")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
+
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
@@ -137,7 +140,10 @@ def check_candidates(answer: Answer, dice: Dice) -> None:
             break
     got = answer(known, release, QUASI)
     rows = expect_list(got, "The candidates", length=len(exact), expected="a list of row numbers for each person")
-    lists = [sorted(expect_list(row, "One person's candidates", expected="a list of row numbers")) for row in rows]
+    lists = []
+    for mine in rows:
+        plain = mine.tolist() if isinstance(mine, torch.Tensor | np.ndarray) else mine
+        lists.append(sorted(expect_list(plain, "One person's candidates", expected="a list of row numbers")))
     hint = next((words for words, value in wrong.items() if value == lists), "")
     if not hint and all(set(mine) <= set(right) for mine, right in zip(lists, exact, strict=True)):
         hint = "Rows are missing: somebody can have several candidates, and rows that look alike are all candidates."
