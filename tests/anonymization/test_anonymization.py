@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import importlib.util
 import itertools
 import math
 import random
@@ -286,6 +287,57 @@ def test_the_templates_hold_fields_and_no_values():
     texts = data.load("pii-templates")["text"]
     assert len(texts) == 210 and sum("{{person}}" in text for text in texts) > 20
     assert not any("\\n" in text for text in texts)
+
+
+# The kept tables.
+
+ROOT = Path(__file__).parents[2]
+KEPT = json.loads((ROOT / "results" / "anonymization.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("kept_script", ROOT / "scripts" / "anonymization.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("language", "patterns"), [("English", an.ENGLISH), ("Chinese", an.CHINESE)])
+def test_the_kept_rows_of_the_patterns_come_again(script, language, patterns):
+    english = language == "English"
+    templates = script.english_templates() if english else list(script.CHINESE_TEMPLATES)
+    makers = script.english_makers(0) if english else script.chinese_makers(0)
+    kinds = script.ENGLISH_KINDS if english else script.CHINESE_KINDS
+    rows = script.found_by(lambda text: an.detect(text, patterns), templates, makers, kinds, KEPT["fills"])
+    for kind, kept in KEPT["detection"][language]["patterns"].items():
+        new, old = np.sum(rows[kind], axis=0), np.sum(kept, axis=0)
+        assert abs(new - old).max() <= 0.1 * max(old.max(), 1), kind
+
+
+def test_a_kept_row_of_the_guesses_comes_again(script):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    people = script.profiles()
+    texts = [script.written(person) for person in people]
+    assert len(people) == KEPT["inference"]["people"] and len(set(texts)) == len(texts)
+    features = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)).fit_transform(texts)
+    for name, kept in KEPT["inference"]["rows"]["as written"]["tf-idf, trained"].items():
+        truth = [person[name] for person in people]
+        right = sum(a == b for a, b in zip(script.trained_guesses(features, truth), truth, strict=True))
+        assert abs(right - kept.count("1")) <= 4
+
+
+def test_no_hint_names_its_answer():
+    from llmsafety_lab.anonymization.profiles import ATTRIBUTES, hints
+
+    assert len(hints()) == len({text for *_, text in hints()}) == 120
+    for name, value, text in hints():
+        words = set(re.findall(r"[a-z]+", text.lower()))
+        assert not words & {
+            *ATTRIBUTES[name][1],
+            *(word for end in ATTRIBUTES[name][1].values() for word in end.split()),
+        }
 
 
 # Errors.

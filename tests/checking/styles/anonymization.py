@@ -189,7 +189,8 @@ def candidates(known, release, quasi):
         if isinstance(cell, (tuple, list)):
             return v in cell if isinstance(v, str) else min(cell) <= v <= max(cell)
         return cell == v
-    return [[r for r in range(len(release[quasi[0]])) if all(ok(release[q][r], known[q][p]) for q in quasi)] for p in range(len(known[quasi[0]]))]
+    rows, people = range(len(release[quasi[0]])), range(len(known[quasi[0]]))
+    return [[r for r in rows if all(ok(release[q][r], known[q][p]) for q in quasi)] for p in people]
 """,
         """
 def candidates(known, release, quasi):
