@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import importlib.util
 import itertools
+import json
 import math
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -332,7 +334,7 @@ def test_no_hint_names_its_answer():
     from llmsafety_lab.anonymization.profiles import ATTRIBUTES, hints
 
     assert len(hints()) == len({text for *_, text in hints()}) == 120
-    for name, value, text in hints():
+    for name, _, text in hints():
         words = set(re.findall(r"[a-z]+", text.lower()))
         assert not words & {
             *ATTRIBUTES[name][1],
