@@ -139,11 +139,7 @@ def check_candidates(answer: Answer, dice: Dice) -> None:
         if exact not in wrong.values() and len({str(one) for one in wrong.values()}) == len(wrong):
             break
     got = answer(known, release, QUASI)
-    rows = expect_list(got, "The candidates", length=len(exact), expected="a list of row numbers for each person")
-    lists = []
-    for mine in rows:
-        plain = mine.tolist() if isinstance(mine, torch.Tensor | np.ndarray) else mine
-        lists.append(sorted(expect_list(plain, "One person's candidates", expected="a list of row numbers")))
+    lists = _lists(got, len(exact))
     hint = next((words for words, value in wrong.items() if value == lists), "")
     if not hint and all(set(mine) <= set(right) for mine, right in zip(lists, exact, strict=True)):
         hint = "Rows are missing: somebody can have several candidates, and rows that look alike are all candidates."
@@ -161,8 +157,18 @@ def check_candidates(answer: Answer, dice: Dice) -> None:
         )
     alone = {"age": [30], "town": ["Adorf"], "sex": ["f"]}
     none = {"age": [(40, 50)], "town": ["Adorf"], "sex": ["f"], "income": [1]}
-    expect(answer(alone, none, QUASI) == [[]], "No row fits: the list of candidates is empty.", expected=[[]])
+    got = _lists(answer(alone, none, QUASI), 1)
+    expect(got == [[]], "No row fits: the list of candidates is empty.", expected=[[]], got=got)
     _refused(lambda: answer(alone, {"age": [30]}, QUASI), "A column that the release lacks was not refused.")
+
+
+def _lists(got: Any, people: int) -> list[list[int]]:
+    """Return each person's candidates as a sorted list, or fail."""
+    found = []
+    for mine in expect_list(got, "The candidates", length=people, expected="a list of row numbers for each person"):
+        plain = mine.tolist() if isinstance(mine, torch.Tensor | np.ndarray) else mine
+        found.append(sorted(expect_list(plain, "One person's candidates", expected="a list of row numbers")))
+    return found
 
 
 def _inside(dice: Dice, cell: Any) -> int:
