@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from llmsafety_lab.checking import exercise
+<<<<<<< HEAD
 from tests.checking.styles import adversarial_attacks, group_fairness, parameter_efficient, pretraining, robust_training
+=======
+from tests.checking.styles import adversarial_attacks, anonymization, parameter_efficient, pretraining, robust_training
+>>>>>>> anonymization
 from tests.checking.test_mutants import answered, labs  # noqa: F401
 
 POOL = """
@@ -28,7 +32,11 @@ WRITTEN = [
     ("fine_tuning.pool", POOL),
     *(
         pytest.param(id, source, id=f"{id} {number}")
+<<<<<<< HEAD
         for styles in (adversarial_attacks, group_fairness, parameter_efficient, pretraining, robust_training)
+=======
+        for styles in (adversarial_attacks, anonymization, parameter_efficient, pretraining, robust_training)
+>>>>>>> anonymization
         for id, sources in styles.RIGHT.items()
         for number, source in enumerate(sources)
     ),
