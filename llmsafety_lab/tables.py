@@ -2,6 +2,38 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+REPRODUCED = "application/vnd.llmsafety-lab.reproduced+json"
+"""The type of output from which the page of reproduced results is made."""
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A published figure beside the one that a chapter's run gave.
+
+    Parameters
+    ----------
+    paper
+        The work's key in `chapters/references.bib`.
+    figure
+        What was measured, in words.
+    published, ours
+        The two figures, with their units and, where there is one, their interval.
+    why
+        Why they differ; where they do not, what makes them the same.
+    """
+
+    paper: str
+    figure: str
+    published: str
+    ours: str
+    why: str
+
+    def __post_init__(self) -> None:
+        empty = [name for name, value in asdict(self).items() if not value.strip()]
+        if empty:
+            raise ValueError(f"{self.figure or 'A reproduced figure'} lacks: {', '.join(empty)}.")
 
 
 def markup(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
@@ -52,10 +84,29 @@ def estimate(value: float, low: float, high: float, form: str = ".0%") -> str:
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
     """Display a table, with the parameters of `markup`."""
+    _display(columns, rows, caption, {})
+
+
+def reproduced(rows: Sequence[Reproduced], caption: str) -> None:
+    """Display published figures beside ours, and keep them for the page that collects them from all chapters.
+
+    Parameters
+    ----------
+    rows : sequence of Reproduced
+        The figures. Those that came out otherwise than published belong here as well.
+    caption : str
+        Which work's figures these are, and on which data.
+    """
+    cells = [[row.figure, row.published, row.ours, row.why] for row in rows]
+    columns = ["Figure", "Published", "Here", "Why they differ, or agree"]
+    _display(columns, cells, caption, {REPRODUCED: [asdict(row) for row in rows]})
+
+
+def _display(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, more: dict[str, object]) -> None:
     from IPython.display import display
 
     bundle = {"text/html": markup(columns, rows, caption), "text/plain": f"{caption}\n{text(columns, rows)}"}
-    display(bundle, raw=True)
+    display(bundle | more, raw=True)
 
 
 def _cell(cell: str) -> str:

@@ -38,7 +38,21 @@ def test_an_estimate_has_its_interval_in_the_small_print() -> None:
     assert tables.estimate(3, -1.2, 7, "+.0f") == "+3\n-1 to +7"
 
 
+FIGURE = tables.Reproduced("brown2020language", "Accuracy on <all> | of it", "70.2%", "69% to 71%", "A smaller model.")
+
+
+def test_a_reproduced_figure_is_shown_and_kept_for_the_page_that_collects_them(monkeypatch) -> None:
+    shown: list[dict] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    tables.reproduced([FIGURE], "What was published, on the same data.")
+    (output,) = shown
+    assert '<th scope="row">Accuracy on &lt;all&gt; | of it</th><td>70.2%</td>' in output["text/html"]
+    assert [tables.Reproduced(**row) for row in output[tables.REPRODUCED]] == [FIGURE]
+
+
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="Accuracy lacks: ours, why"):
+        tables.Reproduced("brown2020language", "Accuracy", "70%", "", " ")
     with pytest.raises(ValueError, match="caption"):
         tables.markup(COLUMNS, ROWS, " ")
     with pytest.raises(ValueError, match="2 cells for 3 columns"):

@@ -5,6 +5,7 @@ import re
 import shutil
 import threading
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -12,7 +13,8 @@ import pytest
 import yaml
 
 import llmsafety_lab
-from llmsafety_lab.course.book import build
+from llmsafety_lab import tables
+from llmsafety_lab.course.book import build, reproduced
 from llmsafety_lab.course.book.vendor import replacing, vendor
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +153,17 @@ def test_a_book_is_built_with_its_own_directives_and_only_once(vendored: Path, c
         with pytest.raises(build.BookError, match="does not begin with Right, Wrong or Not enough"):
             build.build(vendored)
     assert (site / "chapters" / "attention.html").read_text(encoding="utf-8") == quiz
+
+
+def test_reproduced_figures_are_collected_from_the_chapters_runs(small: Path) -> None:
+    rows = [tables.Reproduced("brown2020language", "Accuracy on | *all*", "70.2%", "69%", "A smaller\nmodel.")]
+    kept = nbformat.v4.new_output("display_data", data={tables.REPRODUCED: [asdict(row) for row in rows]})
+    notebook = nbformat.v4.new_notebook(cells=[_cell("tables.reproduced(rows)", outputs=[kept])])
+    (small / "_build" / "executed" / "chapters").mkdir()
+    (small / "_build" / "executed" / "chapters" / "attention.ipynb").write_text(nbformat.writes(notebook))
+    page = reproduced.page(small, build.pages(small))
+    assert page.count("\n## ") == 1 and "## {doc}`/chapters/attention`" in page
+    assert r"| {cite:t}`brown2020language` | Accuracy on \| \*all\* | 70.2% | 69% | A smaller model. |" in page
 
 
 def test_what_gettext_extracts_holds_the_quiz_and_the_diagram(vendored: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from llmsafety_lab.course.book import clock, live
+from llmsafety_lab.course.book import clock, live, reproduced
 from llmsafety_lab.course.book.dress import dress
 from llmsafety_lab.course.book.finish import finish
 from llmsafety_lab.course.book.vendor import BookError, replacing, vendor, write
@@ -93,6 +93,8 @@ def assemble(root: Path) -> Path:
         copy = executed / f"{page}.ipynb"
         if page == "chapters/execution_times":
             wanted[Path(f"{page}.md")] = execution_times(root).encode()
+        elif page == "chapters/reproduced_results":
+            wanted[Path(f"{page}.md")] = reproduced.page(root, pages(root)).encode()
         elif page not in masters_of and (root / f"{page}.md").exists():
             wanted[Path(f"{page}.md")] = _relink(root / f"{page}.md", masters_of).encode()
         elif page in masters_of and copy.exists():
