@@ -11,7 +11,7 @@ from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, expect_number, expect_unchanged
 
-ROWS, WIDTH = 120, 24
+ROWS, WIDTH = 90, 12
 
 
 def _each(features: np.ndarray, group: np.ndarray, fold: np.ndarray) -> list[tuple[float, float, float, float]]:
@@ -82,74 +82,60 @@ def _pooled(features: np.ndarray, group: np.ndarray, fold: np.ndarray) -> float:
 )
 def check_proxy(answer: Answer, dice: Dice) -> None:
     for signal in (0.0, 1.0):
-        for _ in range(200):
+        for _ in range(100):
             group = dice.integers(0, 1, ROWS).numpy()
             features = dice.normal(ROWS, WIDTH).numpy()
             features[:, 3] += signal * group
-            fold = dice.integers(2, 5, ROWS).numpy()
-            each = _each(features, group, fold)
-            areas, decided, accurate, swapped = (list(column) for column in zip(*each, strict=True))
-            right = float(np.mean(areas))
+            fold = dice.integers(2, 4, ROWS).numpy()
+            areas, decided, accurate, swapped = map(list, zip(*_each(features, group, fold), strict=True))
+            right, pooled = float(np.mean(areas)), _pooled(features, group, fold)
             folded = float(np.mean([max(area, 1 - area) for area in areas]))
-            pooled = _pooled(features, group, fold)
-            model = LogisticRegression().fit(features, group)
-            seen_parts = [
-                roc_auc_score(group[fold == one], model.decision_function(features[fold == one]))
-                for one in np.unique(fold)
-            ]
-            own = [
-                roc_auc_score(
-                    group[fold == one],
-                    LogisticRegression()
-                    .fit(features[fold == one], group[fold == one])
-                    .decision_function(features[fold == one]),
-                )
-                for one in np.unique(fold)
-            ]
-            apart = max(areas) - max(areas[0], areas[-1]) > 0.012
-            others = (np.mean(decided), np.mean(accurate), np.mean(swapped), pooled, max(areas), areas[-1], areas[0])
-            if (
-                apart
-                and min(abs(right - float(other)) for other in (*others, folded if signal == 0 else 2, 1 - right))
-                > 0.012
-            ):
+            one_fold = [area for area in areas if area < max(areas)]
+            apart = [right, pooled, 1 - right, max(areas), areas[-1], areas[0]]
+            apart += [float(np.mean(values)) for values in (decided, accurate, swapped)]
+            apart += [folded] if not signal else []
+            gaps = [abs(one - other) for i, one in enumerate(apart) for other in apart[:i]]
+            if min(gaps) > 0.006 and len(one_fold) == 2 and areas[-1] < max(areas):
                 break
-        seen = float(roc_auc_score(group, model.decision_function(features)))
+        every = LogisticRegression().fit(features, group)
+        seen = [every.decision_function(features[fold == one]) for one in np.unique(fold)]
+        known = [roc_auc_score(group[fold == one], z) for one, z in zip(np.unique(fold), seen, strict=True)]
+        own = []
+        for one in np.unique(fold):
+            held = LogisticRegression().fit(features[fold == one], group[fold == one])
+            own.append(roc_auc_score(group[fold == one], held.decision_function(features[fold == one])))
+        whole = roc_auc_score(group, every.decision_function(features))
         mistakes = {
-            "These scores are of rows that the model saw when it was fitted: with many columns it knows them by heart.": (
-                seen,
-                float(np.mean(seen_parts)),
-                float(np.mean(own)),
+            "These scores are of rows that the model saw when it was fitted. It knows them by heart.": (
+                whole,
+                np.mean(known),
+                np.mean(own),
             ),
-            "You fitted on one fold and scored the others. Fit on the others and score the one.": (
-                float(np.mean(swapped)),
-            ),
+            "You fitted on one fold and scored the others. Fit on the others and score the one.": (np.mean(swapped),),
             "You ranked decisions, 0 or 1, and not scores: most pairs are ties then. Use the probability of group 1.": (
-                float(np.mean(decided)),
+                np.mean(decided),
             ),
             "This is 1 minus the AUC: you took the probability of group 0, or counted pairs the wrong way round.": (
                 1 - right,
             ),
-            "An AUC below 0.5 is no proxy found: do not turn it round. Otherwise noise looks like a weak proxy.": (
+            "An AUC below 0.5 is no proxy found. Do not turn it round, or noise looks like a weak proxy.": (
                 folded,
-                max(right, 1 - right) if right < 0.5 else folded,
+                max(right, 1 - right),
             ),
             "You return the best fold. Take the mean of all.": (max(areas),),
             "You return the result of one fold. Take the mean of all.": (areas[0], areas[-1]),
             "This is an accuracy. The AUC asks how often a row of group 1 scores higher than one of group 0.": (
-                float(np.mean(accurate)),
+                np.mean(accurate),
             ),
-            "You ranked the scores of several models together. Compute an AUC in each fold and take the mean.": (
-                pooled,
-            ),
+            "You ranked scores of several models together. Compute an AUC in each fold and take the mean.": (pooled,),
         }
         called = answer.trace(features, group, fold)
         got = expect_number(called.value, "The answer", hint="Return the mean AUC over the folds.")
-        if abs(got - right) > 0.004:
+        if abs(got - right) > 0.003:
             fits = [words for words, values in mistakes.items() if min(abs(got - value) for value in values) < 2e-3]
             hint = (
                 fits[0] if fits else "Fit on all folds but one, score that one, and take the mean AUC over the folds."
             )
-            kind = "features of pure noise" if not signal else "features with a signal"
+            kind = "features with a signal" if signal else "features of pure noise"
             raise Failed(f"The strength for {kind} is wrong.", expected=right, got=got, hint=hint)
         expect_unchanged(called)
