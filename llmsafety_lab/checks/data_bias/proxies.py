@@ -12,32 +12,50 @@ from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, expect_number, expect_unchanged
 
 ROWS, WIDTH = 90, 12
+SEEN = "These scores are of rows that the model saw when it was fitted. It knows them by heart."
+OWN = "You fitted on the fold that you scored: the model saw these rows. Fit on the other folds."
+SWAPPED = "You fitted on one fold and scored the others. Fit on the others and score the one."
+DECISIONS = "You ranked decisions, 0 or 1, and not scores: most pairs are ties then. Use the probability of group 1."
+UPSIDE_DOWN = "This is 1 minus the AUC: you took the probability of group 0, or counted pairs the wrong way round."
+FOLDED = "An AUC below 0.5 is no proxy found. Do not turn it round, or noise looks like a weak proxy."
+BEST = "You return the best fold. Take the mean of all."
+ONE = "You return the result of one fold. Take the mean of all."
+ACCURACY = "This is an accuracy. The AUC asks how often a row of group 1 scores higher than one of group 0."
+POOLED = "You ranked scores of several models together. Compute an AUC in each fold and take the mean."
 
 
-def _each(features: np.ndarray, group: np.ndarray, fold: np.ndarray) -> list[tuple[float, float, float, float]]:
-    """Return for each fold AUC, AUC of the decisions, accuracy, and AUC with training and test rows swapped."""
-    found = []
+def _case(dice: Dice, signal: float) -> tuple[tuple[np.ndarray, ...], dict[str, list[float]]]:
+    """Return arguments, and what the right answer and the usual mistakes give for them: alternatives by their hint."""
+    group = dice.integers(0, 1, ROWS).numpy()
+    features = dice.normal(ROWS, WIDTH).numpy()
+    features[:, 3] += signal * group
+    fold = dice.integers(2, 4, ROWS).numpy()
+    every = LogisticRegression().fit(features, group)
+    pooled = np.zeros(ROWS)
+    found: dict[str, list[float]] = {}
     for one in np.unique(fold):
         test = fold == one
         model = LogisticRegression().fit(features[~test], group[~test])
-        swapped = LogisticRegression().fit(features[test], group[test])
-        found.append(
-            (
-                roc_auc_score(group[test], model.decision_function(features[test])),
-                roc_auc_score(group[test], model.predict(features[test])),
-                float((model.predict(features[test]) == group[test]).mean()),
-                roc_auc_score(group[~test], swapped.decision_function(features[~test])),
-            )
-        )
-    return found
-
-
-def _pooled(features: np.ndarray, group: np.ndarray, fold: np.ndarray) -> float:
-    scores = np.zeros(len(group))
-    for one in np.unique(fold):
-        test = fold == one
-        scores[test] = LogisticRegression().fit(features[~test], group[~test]).predict_proba(features[test])[:, 1]
-    return float(roc_auc_score(group, scores))
+        own = LogisticRegression().fit(features[test], group[test])
+        pooled[test] = model.predict_proba(features[test])[:, 1]
+        area = float(roc_auc_score(group[test], pooled[test]))
+        for words, value in {
+            "": area,
+            SEEN: roc_auc_score(group[test], every.decision_function(features[test])),
+            OWN: roc_auc_score(group[test], own.decision_function(features[test])),
+            SWAPPED: roc_auc_score(group[~test], own.decision_function(features[~test])),
+            DECISIONS: roc_auc_score(group[test], model.predict(features[test])),
+            UPSIDE_DOWN: 1 - area,
+            FOLDED: max(area, 1 - area),
+            ACCURACY: float((model.predict(features[test]) == group[test]).mean()),
+        }.items():
+            found.setdefault(words, []).append(float(value))
+    means = {words: [float(np.mean(values))] for words, values in found.items()}
+    areas = found[""]
+    means |= {BEST: [max(areas)], ONE: [areas[0], areas[-1]], POOLED: [float(roc_auc_score(group, pooled))]}
+    means[SEEN] += [float(roc_auc_score(group, every.decision_function(features)))]
+    means[FOLDED] += [max(means[""][0], 1 - means[""][0])]
+    return (features, group, fold), means
 
 
 @exercise(
@@ -81,61 +99,27 @@ def _pooled(features: np.ndarray, group: np.ndarray, fold: np.ndarray) -> float:
     ),
 )
 def check_proxy(answer: Answer, dice: Dice) -> None:
-    for signal in (0.0, 1.0):
-        for _ in range(100):
-            group = dice.integers(0, 1, ROWS).numpy()
-            features = dice.normal(ROWS, WIDTH).numpy()
-            features[:, 3] += signal * group
-            fold = dice.integers(2, 4, ROWS).numpy()
-            areas, decided, accurate, swapped = map(list, zip(*_each(features, group, fold), strict=True))
-            right, pooled = float(np.mean(areas)), _pooled(features, group, fold)
-            folded = float(np.mean([max(area, 1 - area) for area in areas]))
-            one_fold = [area for area in areas if area < max(areas)]
-            apart = [right, pooled, 1 - right, max(areas), areas[-1], areas[0]]
-            apart += [float(np.mean(values)) for values in (decided, accurate, swapped)]
-            apart += [folded] if not signal else []
-            gaps = [abs(one - other) for i, one in enumerate(apart) for other in apart[:i]]
-            if min(gaps) > 0.006 and len(one_fold) == 2 and areas[-1] < max(areas):
+    cases = {}
+    for name, signal in (("pure noise", 0.0), ("a signal", 1.0), ("a weak signal", 0.4)):
+        for _ in range(20):
+            arguments, means = _case(dice, signal)
+            right = means[""][0]
+            turned = means[FOLDED][0] - right > 0.01 or signal > 0
+            if turned and all(abs(means[words][0] - right) > 0.006 for words in (POOLED, DECISIONS, UPSIDE_DOWN)):
                 break
-        every = LogisticRegression().fit(features, group)
-        seen = [every.decision_function(features[fold == one]) for one in np.unique(fold)]
-        known = [roc_auc_score(group[fold == one], z) for one, z in zip(np.unique(fold), seen, strict=True)]
-        own = []
-        for one in np.unique(fold):
-            held = LogisticRegression().fit(features[fold == one], group[fold == one])
-            own.append(roc_auc_score(group[fold == one], held.decision_function(features[fold == one])))
-        whole = roc_auc_score(group, every.decision_function(features))
-        mistakes = {
-            "These scores are of rows that the model saw when it was fitted. It knows them by heart.": (
-                whole,
-                np.mean(known),
-                np.mean(own),
-            ),
-            "You fitted on one fold and scored the others. Fit on the others and score the one.": (np.mean(swapped),),
-            "You ranked decisions, 0 or 1, and not scores: most pairs are ties then. Use the probability of group 1.": (
-                np.mean(decided),
-            ),
-            "This is 1 minus the AUC: you took the probability of group 0, or counted pairs the wrong way round.": (
-                1 - right,
-            ),
-            "An AUC below 0.5 is no proxy found. Do not turn it round, or noise looks like a weak proxy.": (
-                folded,
-                max(right, 1 - right),
-            ),
-            "You return the best fold. Take the mean of all.": (max(areas),),
-            "You return the result of one fold. Take the mean of all.": (areas[0], areas[-1]),
-            "This is an accuracy. The AUC asks how often a row of group 1 scores higher than one of group 0.": (
-                np.mean(accurate),
-            ),
-            "You ranked scores of several models together. Compute an AUC in each fold and take the mean.": (pooled,),
-        }
-        called = answer.trace(features, group, fold)
-        got = expect_number(called.value, "The answer", hint="Return the mean AUC over the folds.")
-        if abs(got - right) > 0.003:
-            fits = [words for words, values in mistakes.items() if min(abs(got - value) for value in values) < 2e-3]
-            hint = (
-                fits[0] if fits else "Fit on all folds but one, score that one, and take the mean AUC over the folds."
-            )
-            kind = "features with a signal" if signal else "features of pure noise"
-            raise Failed(f"The strength for {kind} is wrong.", expected=right, got=got, hint=hint)
+        cases[name] = (arguments, means)
+    got = {}
+    for name, (arguments, _) in cases.items():
+        called = answer.trace(*arguments)
+        got[name] = expect_number(called.value, "The answer", hint="Return the mean AUC over the folds.")
         expect_unchanged(called)
+    for name, (_, means) in cases.items():
+        right = means[""][0]
+        if abs(got[name] - right) > 0.003:
+            fits = [
+                words
+                for words in means
+                if words and all(min(abs(got[one] - v) for v in cases[one][1][words]) < 2e-3 for one in cases)
+            ]
+            hint = fits[0] if fits else "Fit on all folds but one, score that one; return the mean AUC over the folds."
+            raise Failed(f"The strength for features with {name} is wrong.", expected=right, got=got[name], hint=hint)
