@@ -45,7 +45,8 @@ def rates(labels, groups):
 def difference(first, second):
     p, q = np.asarray(first), np.asarray(second)
     d = p[0]-q[0]
-    return np.array([d, d - np.sqrt((p[0]-p[1])**2 + (q[2]-q[0])**2), d + np.sqrt((p[2]-p[0])**2 + (q[0]-q[1])**2)])
+    low = d - np.sqrt((p[0]-p[1])**2 + (q[2]-q[0])**2)
+    return np.array([d, low, d + np.sqrt((p[2]-p[0])**2 + (q[0]-q[1])**2)])
 """,
         """
 def difference(first, second):
@@ -72,13 +73,16 @@ def weights(labels, groups):
 import pandas as pd
 def weights(labels, groups):
     t = pd.DataFrame({"y": labels, "a": groups})
-    cell = t.groupby(["y", "a"])["y"].transform("size"); y = t.groupby("y")["y"].transform("size"); a = t.groupby("a")["y"].transform("size")
+    cell = t.groupby(["y", "a"])["y"].transform("size")
+    y = t.groupby("y")["y"].transform("size")
+    a = t.groupby("a")["y"].transform("size")
     return (y*a/len(t)/cell).to_numpy(dtype=np.float32)
 """,
         """
 import torch
 def weights(labels, groups):
-    y = torch.from_numpy(labels).double(); names = sorted(set(groups)); a = torch.tensor([names.index(g) for g in groups])
+    y, names = torch.from_numpy(labels).double(), sorted(set(groups))
+    a = torch.tensor([names.index(g) for g in groups])
     w = torch.zeros(len(y), dtype=torch.float64)
     for k in range(len(names)):
         for v in (0, 1):
@@ -136,7 +140,10 @@ from sklearn.model_selection import PredefinedSplit
 import torch
 def proxy(features, group, fold):
     codes = np.unique(fold, return_inverse=True)[1]
-    a = [roc_auc_score(group[te], LogisticRegression().fit(features[tr], group[tr]).predict_proba(features[te])[:, 1]) for tr, te in PredefinedSplit(codes).split()]
+    a = []
+    for tr, te in PredefinedSplit(codes).split():
+        m = LogisticRegression().fit(features[tr], group[tr])
+        a.append(roc_auc_score(group[te], m.predict_proba(features[te])[:, 1]))
     return torch.tensor(a).mean()
 """,
     ],
