@@ -132,7 +132,9 @@ def proxy(features, group, fold):
     total, n = 0, 0
     for k in np.unique(fold):
         m = LogisticRegression(); m.fit(X=features[fold != k], y=group[fold != k])
-        f, t, _ = roc_curve(group[fold == k], m.predict_log_proba(features[fold == k])[:, 1]); total += auc(f, t); n += 1
+        f, t, _ = roc_curve(group[fold == k], m.predict_log_proba(features[fold == k])[:, 1])
+        total += auc(f, t)
+        n += 1
     return np.float64(total/n)
 """,
         """
