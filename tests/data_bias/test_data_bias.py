@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -44,6 +44,7 @@ from llmsafety_lab.statistics import proportion_interval
 rows = st.lists(st.tuples(st.integers(0, 1), st.sampled_from("abc")), min_size=4, max_size=60)
 
 
+@settings(max_examples=40)
 @given(rows)
 def test_rates_are_those_of_pandas(pairs: list[tuple[int, str]]) -> None:
     labels, groups = zip(*pairs, strict=True)
@@ -142,6 +143,7 @@ def test_words_and_gaps_are_features_and_the_strongest_comes_first() -> None:
     assert found["noise"][1] < 0.5 < found["noise"][2] + 0.05
 
 
+@settings(max_examples=40)
 @given(rows)
 def test_weighted_label_and_group_are_independent(pairs: list[tuple[int, str]]) -> None:
     labels, groups = (np.array(column) for column in zip(*pairs, strict=True))
