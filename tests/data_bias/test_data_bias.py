@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -292,6 +293,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
-def test_bad_input_is_refused_in_words(call) -> None:
+def test_bad_input_is_refused_in_words(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
         call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -75,13 +76,13 @@ def check_rates(answer: Answer, dice: Dice) -> None:
     groups = names(dice, 4)
     sizes = [dice.integer(25, 40), dice.integer(8, 14), dice.integer(5, 7), 1]
     positive = [dice.integer(6, 11), dice.integer(2, 4), 0, 1]
-    cells = {}
+    cells: dict[tuple[str, int], int] = {}
     for name, rows, yes in zip(groups, sizes, positive, strict=True):
         cells |= {(name, 1): yes, (name, 0): rows - yes}
     labels, column_of_groups = shuffled(dice, cells)
     pairs = list(zip(positive, sizes, strict=True))
 
-    def table(make) -> torch.Tensor:
+    def table(make: Callable[[int, int], tuple[float, float, float]]) -> torch.Tensor:
         return torch.tensor([make(yes, rows) for yes, rows in pairs], dtype=torch.float64)
 
     def scaled(z: float) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def _crude(cells: Cells, kept: Any) -> float:
     return sums[1][0] / sums[1][1] - sums[0][0] / sums[0][1]
 
 
-def _mean(cells: Cells, weigh) -> float:
+def _mean(cells: Cells, weigh: Callable[[int, int], float]) -> float:
     gaps = _gaps(cells)
     weights = {name: weigh(cells[name, 0][1], cells[name, 1][1]) for name in gaps}
     return sum(weights[name] * gap for name, gap in gaps.items()) / sum(weights.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -39,7 +41,7 @@ from llmsafety_lab.checks.data_bias.cases import by_group, column, names, shuffl
 )
 def check_weights(answer: Answer, dice: Dice) -> None:
     groups = names(dice, 3)
-    cells = {}
+    cells: dict[tuple[str, int], int] = {}
     for name, (low, high) in zip(groups, ((3, 6), (12, 18), (20, 28)), strict=True):
         cells |= {(name, 1): dice.integer(low, high), (name, 0): dice.integer(2 * low, 3 * high)}
     labels, group_of = shuffled(dice, cells)
@@ -47,7 +49,7 @@ def check_weights(answer: Answer, dice: Dice) -> None:
     size = {name: cells[name, 0] + cells[name, 1] for name in groups}
     share = {y: sum(cells[name, y] for name in groups) / n for y in (0, 1)}
 
-    def each(make) -> torch.Tensor:
+    def each(make: Callable[[str, int], float]) -> torch.Tensor:
         return torch.tensor([make(name, int(y)) for y, name in zip(labels, group_of, strict=True)], dtype=torch.float64)
 
     right = each(lambda a, y: size[a] * share[y] / cells[a, y])
@@ -115,7 +117,7 @@ def check_effective(answer: Answer, dice: Dice) -> None:
     weights = (0.2 + 3 * dice.uniform(len(group_of)) ** 2).numpy()
     parts = [weights[[name == one for one in group_of]] for name in groups]
 
-    def table(make) -> torch.Tensor:
+    def table(make: Callable[[np.ndarray], float]) -> torch.Tensor:
         return torch.tensor([[float(make(part))] for part in parts], dtype=torch.float64)
 
     right = table(lambda w: w.sum() ** 2 / (w**2).sum())
