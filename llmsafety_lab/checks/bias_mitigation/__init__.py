@@ -1,5 +1,12 @@
-"""The checks of the Bias mitigation lab, in its order."""
+"""The checks of the lab on bias mitigation, in its order: penalty, prices, adversary, thresholds, who pays, texts."""
 
-from llmsafety_lab.checks.bias_mitigation import measures
+from llmsafety_lab.checks.bias_mitigation import adversary, levelling, penalty, prices, texts, thresholds
 
-EXERCISES = (measures.check_share,)
+EXERCISES = (
+    penalty.check_penalty,
+    prices.check_prices,
+    adversary.check_adversary,
+    thresholds.check_thresholds,
+    levelling.check_levelling,
+    texts.check_augment,
+)
