@@ -31,19 +31,20 @@ from llmsafety_lab.bias_mitigation.scorers import (
 from llmsafety_lab.bias_mitigation.thresholds import calibrate, decide, optimal_thresholds
 from llmsafety_lab.statistics import interval
 
-SEEDS = (0, 1, 2, 3, 4)
-TRAINED = 10_000
+SEEDS = (0, 1, 2)
+TRAINED = 6_000
 FOLDS = 3
+TESTED = 250
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "constant": (0.0,),
     "untouched": (0.0,),
     "calibrated by group": (0.0,),
     "reweighed": (0.0,),
     "resampled": (0.0,),
-    "penalty": (0.3, 1.0, 3.0, 10.0, 30.0),
-    "adversary": (0.1, 0.3, 1.0, 3.0),
-    "reduction": (0.06, 0.04, 0.02, 0.0),
-    "thresholds": (0.12, 0.08, 0.04, 0.0),
+    "penalty": (1.0, 3.0, 10.0, 30.0),
+    "adversary": (0.1, 0.3, 1.0),
+    "reduction": (0.05, 0.025, 0.0),
+    "thresholds": (0.1, 0.05, 0.0),
     "fairlearn: reduction": (0.0,),
     "fairlearn: thresholds": (0.0,),
     "fairlearn: adversary": (1.0,),
@@ -91,7 +92,7 @@ def decided(name: str, strength: float, train: People, test: People, notion: str
         slack = 0.0 if notion == "equalized odds" else strength
         rules = optimal_thresholds(old, y, g, notion, slack)
         fair = [decide(rules, old, g), decide(rules, new, test.groups)]
-        mixed = strength / 0.16 if notion == "equalized odds" else 0.0  # a coin between the fair rule and the score's
+        mixed = strength / 0.15 if notion == "equalized odds" else 0.0  # a coin between the fair rule and the score's
         both = [(1 - mixed) * one + mixed * (s >= 0.5) for one, s in zip(fair, (old, new), strict=True)]
         return both[0], both[1]
     if name == "reduction":
@@ -134,7 +135,7 @@ def _fairlearn(
             )
         if name.endswith("reduction"):
             kinds = (DemographicParity if parity else EqualizedOdds)(difference_bound=max(strength, 1e-3))
-            game = ExponentiatedGradient(learner, kinds, eps=max(strength, 1e-3), max_iter=30)
+            game = ExponentiatedGradient(learner, kinds, eps=max(strength, 1e-3), max_iter=20)
             game.fit(train.x, train.labels, sensitive_features=train.groups)
             return game._pmf_predict(train.x)[:, 1], game._pmf_predict(test.x)[:, 1]
         torch.manual_seed(seed)
@@ -224,11 +225,8 @@ def measured(where: Bench, made: Float[np.ndarray, "seeds people"], level: float
 
 TEXT_METHODS = (
     "verdicts as they are",
-    "no mentions",
     "counterfactual labels",
     "verdicts copied",
-    "1 direction erased",
-    "5 directions erased",
     "15 directions erased",
 )
 
@@ -261,10 +259,10 @@ def texts() -> Texts:
     others = [row["text"] for row in reviews if row["split"] == "test"]
     hosts = about_people(train)
     order = np.random.default_rng(0).permutation(len(hosts))
-    tested = [hosts[i] for i in order[: len(hosts) // 2]]
+    tested = [hosts[i] for i in order[:TESTED]]
     kept = set(tested)
     learnt = [text for text in train if text not in kept]
-    return Texts(scorer, learnt, [hosts[i] for i in order[len(hosts) // 2 :]], tested, others, vectors, rows)
+    return Texts(scorer, learnt, [hosts[i] for i in order[TESTED : 2 * TESTED]], tested, others, vectors, rows)
 
 
 def repaired_scorer(name: str, seed: int, mentions: int = 4) -> MeaningScorer:
@@ -274,9 +272,7 @@ def repaired_scorer(name: str, seed: int, mentions: int = 4) -> MeaningScorer:
     said, plain = [said_of(text, one) for text, one in pairs], [text for text, _ in pairs]
     vectors = t.vectors
     verdicts = t.scorer(said)
-    if name == "no mentions":
-        said, verdicts = [], np.zeros(0)
-    elif name == "counterfactual labels":
+    if name == "counterfactual labels":
         verdicts = t.scorer(plain)
     elif name == "verdicts copied":
         copies = [said_of(text, str(rng.choice([other for other in LISTED if other != one]))) for text, one in pairs]

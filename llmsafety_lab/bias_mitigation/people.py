@@ -79,8 +79,14 @@ def numbers_of(rows: Sequence[dict[str, Any]], columns: Sequence[str], like: Seq
             parts.append(((values - np.mean(known)) / (np.std(known) or 1))[:, None])
         else:
             kinds = sorted({str(value) for value in known})
-            parts.append(np.array([[str(row[name]) == kind for kind in kinds] for row in rows], dtype=float))
+            values = np.array([str(row[name]) for row in rows])
+            parts.append((values[:, None] == np.array(kinds)[None]).astype(float))
     return np.hstack(parts)
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    columns = data.load(name).to_dict()
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def adult() -> tuple[People, People]:
@@ -88,7 +94,7 @@ def adult() -> tuple[People, People]:
 
     Neither the sex nor the sampling weight is among the features. Gains and losses of capital are logarithms.
     """
-    rows = [dict(row) for row in data.load("adult")]
+    rows = _rows("adult")
     for row in rows:
         for name in ("capital_gain", "capital_loss"):
             row[name] = float(np.log1p(row[name]))
@@ -110,8 +116,8 @@ def compas() -> People:
     neither is the COMPAS score.
     """
     kept = [
-        dict(row)
-        for row in data.load("compas")
+        row
+        for row in _rows("compas")
         if row["race"] in ("African-American", "Caucasian")
         and row["days_b_screening_arrest"] is not None
         and abs(row["days_b_screening_arrest"]) <= 30

@@ -69,7 +69,8 @@ class _Game:
             "    dot = sum((g * h).sum() for g, h in zip(own, against, strict=True))\n"
             "    share = dot / sum((h * h).sum() for h in against)\n"
             "    directions = [g - share * h - alpha * h for g, h in zip(own, against, strict=True)]",
-            "    directions = [g - (g * h).sum() / (h * h).sum() * h - alpha * h for g, h in zip(own, against, strict=True)]",
+            "    directions = [g - (g * h).sum() / (h * h).sum() * h - alpha * h for g, h in zip(own, against, "
+            "strict=True)]",
             "one vector",
         ),
         Mutant("not divided by the length", "dot / sum((h * h).sum() for h in against)", "dot", "length"),
@@ -138,7 +139,8 @@ def check_adversary(answer: Answer, dice: Dice) -> None:
         u = game.u
         expect(
             not torch.allclose(mine, before, atol=1e-9),
-            "The adversary's weights are as they were: an adversary that never learns is soon fooled, and the predictor "
+            "The adversary's weights are as they were: an adversary that never learns is soon fooled, and the "
+            "predictor "
             "only learns to fool that one.",
             hint="It goes down its own loss: the same step, with its own gradient.",
         )
@@ -152,7 +154,8 @@ def check_adversary(answer: Answer, dice: Dice) -> None:
                 "The adversary's step is twice as long as lr says.": before - 2 * lr * u,
                 "The adversary's step is multiplied by alpha, which belongs to the predictor.": before - alpha * lr * u,
             },
-            hint="before - lr * gradient of the adversary's loss by the adversary's weights, at the predictor's old weights.",
+            hint="before - lr * gradient of the adversary's loss by the adversary's weights, at the predictor's old "
+            "weights.",
         )
         expect(0 in called.changed and 1 in called.changed, "Change both players' weights in place.")
         expect(not called.left, "Gradients were left in the weights: the next step of training would add to them.")
@@ -186,9 +189,8 @@ def _predictor(
 
     label, chance = seen(logits, labels), seen(logits.sigmoid(), groups)
     directions = {
-        "This helps the adversary: its gradient is added, so the predictor makes the group easier to read. Subtract it.": (
-            p + alpha * h
-        ),
+        "This helps the adversary: its gradient is added, so the predictor makes the group easier to read. Subtract "
+        "it.": (p + alpha * h),
         "The projection is missing: take out of the predictor's gradient its part along the adversary's.": g
         - alpha * h,
         "The projection is missing, and the adversary is helped.": g + alpha * h,

@@ -105,12 +105,10 @@ def check_levelling(answer: Answer, dice: Dice) -> None:
             ),
         }
         for words, changes in {
-            "The lowest group is chosen anew after the repair: follow the same group, the one that was lowest before.": {
-                1: again[1]
-            },
-            "The highest group is chosen anew after the repair: follow the same group, the one that was highest before.": {
-                2: again[2]
-            },
+            "The lowest group is chosen anew after the repair: follow the same group, the one that was lowest "
+            "before.": {1: again[1]},
+            "The highest group is chosen anew after the repair: follow the same group, the one that was highest "
+            "before.": {2: again[2]},
             "Lowest and highest group are chosen anew after the repair: follow the same groups.": {
                 1: again[1],
                 2: again[2],
@@ -147,7 +145,8 @@ def check_levelling(answer: Answer, dice: Dice) -> None:
             "The answer (closed, raised, lowered, lost)",
             tolerance=1e-5,
             mistakes=mistakes,
-            hint="closed: largest minus smallest rate before, minus the same after. raised: how much the rate of the group "
+            hint="closed: largest minus smallest rate before, minus the same after. raised: how much the rate of the "
+            "group "
             "that was lowest rose. lowered: how much that of the group that was highest fell.",
         )
         expect_unchanged(called)

@@ -73,110 +73,109 @@ def _costs(labels: Tensor, groups: Tensor, price: float) -> Tensor:
 )
 def check_prices(answer: Answer, dice: Dice) -> None:
     for turn in range(4):
-        of = dice.integer(40, 60)
-        labels, groups = people(dice, of)
-        high = turn % 2  # which group is decided for more often
-        chance = torch.where(groups == high, 0.75, 0.25)
-        decisions = (dice.uniform(of) < chance).double()
-        rate, slack = 0.5 + float(dice.uniform(1)), 0.02 + 0.05 * float(dice.uniform(1))
-        prices = (0.1 + 0.4 * dice.uniform(2)) * (0.02 if turn > 1 else 1.0)
-        gap = _gap(decisions, groups)
-        right = _gap((decisions == labels).double(), groups)
+        _case(answer, dice, turn)
 
-        def moved(size: float, less: float, by: float, floor: bool = True, old: Tensor = prices) -> Tensor:
-            both = old + by * torch.tensor([size - less, -size - less], dtype=torch.float64)
-            return both.clamp(min=0) if floor else both
 
-        wanted = moved(gap, slack, rate)
-        called = answer.trace(decisions, labels, groups, prices, rate, slack)
-        found = expect_list(called.value, "The answer", length=3, expected="(prices, targets, weights)")
-        got = vector(found[0], 2, "The prices")
-        mistakes = {
-            "The prices answer to a gap in accuracy: a model can be equally right in both groups and decide for one of "
-            "them twice as often. The constraint is on decisions.": moved(right, slack, rate),
-            "A price has fallen below 0: that pays for a gap. Stop at 0.": moved(gap, slack, rate, floor=False),
-            "The slack is missing: a gap of that size is free.": moved(gap, 0.0, rate),
-            "The slack has the wrong sign: a price rises by the part of the gap that is above it.": moved(
-                gap, -slack, rate
-            ),
-            "The prices go the wrong way: the price of a gap that is too large goes up.": moved(gap, slack, -rate),
-            "The two prices are exchanged: prices[0] is for group 1 having more.": moved(-gap, slack, rate),
-            "The rate is missing.": moved(gap, slack, 1.0),
-            "The prices are as they came.": prices,
-            "The old prices are forgotten: the steps add up.": moved(gap, slack, rate, old=0 * prices),
+def _case(answer: Answer, dice: Dice, turn: int) -> None:
+    of = dice.integer(40, 60)
+    labels, groups = people(dice, of)
+    high = turn % 2  # which group is decided for more often
+    chance = torch.where(groups == high, 0.75, 0.25)
+    decisions = (dice.uniform(of) < chance).double()
+    rate, slack = 0.5 + float(dice.uniform(1)), 0.02 + 0.05 * float(dice.uniform(1))
+    prices = (0.1 + 0.4 * dice.uniform(2)) * (0.02 if turn > 1 else 1.0)
+    gap = _gap(decisions, groups)
+    right = _gap((decisions == labels).double(), groups)
+
+    def moved(size: float, less: float, by: float, floor: bool = True, old: Tensor = prices) -> Tensor:
+        both = old + by * torch.tensor([size - less, -size - less], dtype=torch.float64)
+        return both.clamp(min=0) if floor else both
+
+    wanted = moved(gap, slack, rate)
+    called = answer.trace(decisions, labels, groups, prices, rate, slack)
+    found = expect_list(called.value, "The answer", length=3, expected="(prices, targets, weights)")
+    got = vector(found[0], 2, "The prices")
+    mistakes = {
+        "The prices answer to a gap in accuracy: a model can be equally right in both groups and decide for one of "
+        "them twice as often. The constraint is on decisions.": moved(right, slack, rate),
+        "A price has fallen below 0: that pays for a gap. Stop at 0.": moved(gap, slack, rate, floor=False),
+        "The slack is missing: a gap of that size is free.": moved(gap, 0.0, rate),
+        "The slack has the wrong sign: a price rises by the part of the gap that is above it.": moved(
+            gap, -slack, rate
+        ),
+        "The prices go the wrong way: the price of a gap that is too large goes up.": moved(gap, slack, -rate),
+        "The two prices are exchanged: prices[0] is for group 1 having more.": moved(-gap, slack, rate),
+        "The rate is missing.": moved(gap, slack, 1.0),
+        "The prices are as they came.": prices,
+        "The old prices are forgotten: the steps add up.": moved(gap, slack, rate, old=0 * prices),
+    }
+    for place in (0, 1):
+        mixed = {
+            "The slack is missing, or has the wrong sign, in one of the two.": [
+                moved(gap, s, rate) for s in (0.0, -slack)
+            ],
+            "A price has fallen below 0 in one of the two: stop at 0.": [moved(gap, slack, rate, floor=False)],
+            "One of the prices goes the wrong way: it goes up where its gap is too large.": [moved(gap, slack, -rate)],
+            "The rate is missing in one of the two.": [moved(gap, slack, 1.0)],
         }
-        for place in (0, 1):
-            mixed = {
-                "The slack is missing, or has the wrong sign, in one of the two.": [
-                    moved(gap, s, rate) for s in (0.0, -slack)
-                ],
-                "A price has fallen below 0 in one of the two: stop at 0.": [moved(gap, slack, rate, floor=False)],
-                "One of the prices goes the wrong way: it goes up where its gap is too large.": [
-                    moved(gap, slack, -rate)
-                ],
-                "The rate is missing in one of the two.": [moved(gap, slack, 1.0)],
-            }
-            for words, values in mixed.items():
-                for number, value in enumerate(values):
-                    one = wanted.clone()
-                    one[place] = value[place]
-                    if not torch.allclose(one, wanted, atol=1e-5):
-                        mistakes[f"{words}{' ' * (2 * place + number)}"] = one
-        expect_close(got, wanted, "The prices", tolerance=1e-5, mistakes=mistakes, hint=_PRICES)
-        price = float(wanted[0] - wanted[1])
-        cost = _costs(labels, groups, price)
-        targets, weights = vector(found[1], of, "The targets"), vector(found[2], of, "The weights")
-        n = len(labels)
-        size = torch.where(groups == 1, 1.0 / n, -1.0 / n).double()
-        slips = {
-            "Costs are at the old prices: the next model pays the new prices.": _costs(
-                labels, groups, float(prices[0] - prices[1])
-            ),
-            "The prices are added: a row costs prices[0] minus prices[1].": _costs(labels, groups, float(wanted.sum())),
-            "The prices have the wrong sign: where group 1 has too much, a decision 1 costs more there.": _costs(
-                labels, groups, -price
-            ),
-            "The prices are not used: this is the cost of the error alone.": _costs(labels, groups, 0.0),
-            "Each row's part of a gap is one over the size of its own group, not of everybody.": (
-                (1 - 2 * labels.double()) / n + price * size
-            ),
-            "Group 1's part of a gap is one over the size of its own group, not of everybody.": (
-                (1 - 2 * labels.double()) / n
-                + price * torch.where(groups == 1, 1.0 / n, -1.0 / int((groups == 0).sum())).double()
-            ),
-            "Group 0's part of a gap is one over the size of its own group, not of everybody.": (
-                (1 - 2 * labels.double()) / n
-                + price * torch.where(groups == 1, 1.0 / int(groups.sum()), -1.0 / n).double()
-            ),
-            "The error's part is the share of errors: divide by the number of everybody.": (
-                _costs(labels, groups, price) - (1 - 2 * labels.double()) / n + (1 - 2 * labels.double())
-            ),
-            "All rows have the same weight: a row weighs as much as its decision costs or saves.": torch.ones_like(
-                cost
-            ),
-        }
-        signed = {"A weight is negative: the sign is in the target, the weight is the size.": cost} | {
-            words: value.abs() for words, value in slips.items()
-        }
-        if torch.allclose(weights * cost.abs(), torch.ones_like(cost), rtol=1e-3):
-            raise Failed(
-                "The weights are the inverse of the costs.", hint="What costs much counts much: the weight is |cost|."
-            )
-        hint = (
-            "weight = |cost|, cost = (1 - 2 label) / n + (prices[0] - prices[1]) * (1 / n1 in group 1, -1 / n0 in group "
-            "0), the prices being the new ones."
+        for words, values in mixed.items():
+            for number, value in enumerate(values):
+                one = wanted.clone()
+                one[place] = value[place]
+                if not torch.allclose(one, wanted, atol=1e-5):
+                    mistakes[f"{words}{' ' * (2 * place + number)}"] = one
+    expect_close(got, wanted, "The prices", tolerance=1e-5, mistakes=mistakes, hint=_PRICES)
+    price = float(wanted[0] - wanted[1])
+    cost = _costs(labels, groups, price)
+    targets, weights = vector(found[1], of, "The targets"), vector(found[2], of, "The weights")
+    n = len(labels)
+    size = torch.where(groups == 1, 1.0 / n, -1.0 / n).double()
+    slips = {
+        "Costs are at the old prices: the next model pays the new prices.": _costs(
+            labels, groups, float(prices[0] - prices[1])
+        ),
+        "The prices are added: a row costs prices[0] minus prices[1].": _costs(labels, groups, float(wanted.sum())),
+        "The prices have the wrong sign: where group 1 has too much, a decision 1 costs more there.": _costs(
+            labels, groups, -price
+        ),
+        "The prices are not used: this is the cost of the error alone.": _costs(labels, groups, 0.0),
+        "Each row's part of a gap is one over the size of its own group, not of everybody.": (
+            (1 - 2 * labels.double()) / n + price * size
+        ),
+        "Group 1's part of a gap is one over the size of its own group, not of everybody.": (
+            (1 - 2 * labels.double()) / n
+            + price * torch.where(groups == 1, 1.0 / n, -1.0 / int((groups == 0).sum())).double()
+        ),
+        "Group 0's part of a gap is one over the size of its own group, not of everybody.": (
+            (1 - 2 * labels.double()) / n + price * torch.where(groups == 1, 1.0 / int(groups.sum()), -1.0 / n).double()
+        ),
+        "The error's part is the share of errors: divide by the number of everybody.": (
+            _costs(labels, groups, price) - (1 - 2 * labels.double()) / n + (1 - 2 * labels.double())
+        ),
+        "All rows have the same weight: a row weighs as much as its decision costs or saves.": torch.ones_like(cost),
+    }
+    signed = {"A weight is negative: the sign is in the target, the weight is the size.": cost} | {
+        words: value.abs() for words, value in slips.items()
+    }
+    if torch.allclose(weights * cost.abs(), torch.ones_like(cost), rtol=1e-3):
+        raise Failed(
+            "The weights are the inverse of the costs.", hint="What costs much counts much: the weight is |cost|."
         )
-        expect_close(weights, cost.abs(), "The weights", tolerance=1e-5, mistakes=signed, hint=hint)
-        expect_close(
-            targets,
-            (cost < 0).double(),
-            "The targets",
-            mistakes={
-                "The targets are turned round: the target is 1 where the decision 1 costs less than nothing.": (
-                    cost > 0
-                ).double(),
-                "The targets are the labels: where the price is higher than the error, the target turns.": labels.double(),
-            },
-            hint="The target of a row is 1 where its cost is below 0.",
-        )
-        expect_unchanged(called)
+    hint = (
+        "weight = |cost|, cost = (1 - 2 label) / n + (prices[0] - prices[1]) * (1 / n1 in group 1, -1 / n0 in group "
+        "0), the prices being the new ones."
+    )
+    expect_close(weights, cost.abs(), "The weights", tolerance=1e-5, mistakes=signed, hint=hint)
+    expect_close(
+        targets,
+        (cost < 0).double(),
+        "The targets",
+        mistakes={
+            "The targets are turned round: the target is 1 where the decision 1 costs less than nothing.": (
+                cost > 0
+            ).double(),
+            "The targets are the labels: where the price is higher than the error, the target turns.": labels.double(),
+        },
+        hint="The target of a row is 1 where its cost is below 0.",
+    )
+    expect_unchanged(called)

@@ -123,7 +123,8 @@ def _check(answer: Answer, texts: list[str], labels: list[int], words: list[str]
                     "A copy is missing.",
                     expected=copy,
                     got=[one for one in made[len(texts) :] if one[-6:] == copy[-6:]][:3],
-                    hint="Each text that names one identity gets a copy for each of the others, in which it is replaced; a "
+                    hint="Each text that names one identity gets a copy for each of the others, in which it is "
+                    "replaced; a "
                     "capital at the beginning of the word stays one.",
                 )
     for text in made[len(texts) :]:

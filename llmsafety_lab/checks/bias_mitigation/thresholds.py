@@ -88,91 +88,96 @@ def _right(chances: Tensor, labels: Tensor) -> float:
 )
 def check_thresholds(answer: Answer, dice: Dice) -> None:
     for _ in range(3):
-        for _ in range(500):
-            labels, groups = people(dice, dice.integer(60, 80))
-            new_labels, new_groups = people(dice, dice.integer(50, 70))
-            scores = ((2.0 * labels + 1.2 * groups + 1.5 * dice.normal(len(labels))) * 2).round() / 8
-            new = ((2.0 * new_labels + 0.6 + 1.5 * dice.normal(len(new_labels))) * 2).round() / 8
-            rates = sorted((0.05 + 0.9 * dice.uniform(6)).tolist())
-            order = torch.randperm(6, generator=dice.generator).tolist()
-            rates = [rates[i] for i in order]
-            right = [_right(_decided(scores, groups, rate, scores, groups), labels) for rate in rates]
-            best = rates[right.index(max(right))]
-            sizes = [float((groups == g).double().mean()) for g in (0, 1)]
-            parts = [
-                [_right(_apply(_rule(scores[groups == g], r), scores[groups == g]), labels[groups == g]) for r in rates]
-                for g in (0, 1)
-            ]
-            own = [rates[part.index(max(part))] for part in parts]
-            same = [a + b for a, b in zip(*parts, strict=True)]
-            apart = best not in (rates[0], max(rates), rates[right.index(min(right))], min(rates))
-            if (
-                apart
-                and sorted(right)[-1] - sorted(right)[-2] > 1e-3
-                and own[0] != own[1]
-                and rates[same.index(max(same))] != best
-                and sizes[0] != sizes[1]
-            ):
-                break
-        wanted = _decided(scores, groups, best, new, new_groups)
+        _case(answer, dice)
 
-        def by(rule: str, rate: float = best) -> Tensor:
-            found = torch.zeros(len(new), dtype=torch.float64)
-            for group in (0, 1):
-                value, _ = _rule(scores[groups == group], rate)
-                mine = new[new_groups == group]
-                found[new_groups == group] = {
-                    "in": (mine >= value).double(),
-                    "out": (mine > value).double(),
-                    "half": (mine > value).double() + 0.5 * (mine == value).double(),
-                }[rule]
-            return found
 
-        each = torch.zeros(len(new), dtype=torch.float64)
-        lowest = torch.zeros(len(new), dtype=torch.float64)
+def _case(answer: Answer, dice: Dice) -> None:
+    for _ in range(500):
+        labels, groups = people(dice, dice.integer(60, 80))
+        new_labels, new_groups = people(dice, dice.integer(50, 70))
+        scores = ((2.0 * labels + 1.2 * groups + 1.5 * dice.normal(len(labels))) * 2).round() / 8
+        new = ((2.0 * new_labels + 0.6 + 1.5 * dice.normal(len(new_labels))) * 2).round() / 8
+        rates = sorted((0.05 + 0.9 * dice.uniform(6)).tolist())
+        order = torch.randperm(6, generator=dice.generator).tolist()
+        rates = [rates[i] for i in order]
+        right = [_right(_decided(scores, groups, rate, scores, groups), labels) for rate in rates]
+        best = rates[right.index(max(right))]
+        sizes = [float((groups == g).double().mean()) for g in (0, 1)]
+        parts = [
+            [_right(_apply(_rule(scores[groups == g], r), scores[groups == g]), labels[groups == g]) for r in rates]
+            for g in (0, 1)
+        ]
+        own = [rates[part.index(max(part))] for part in parts]
+        same = [a + b for a, b in zip(*parts, strict=True)]
+        apart = best not in (rates[0], max(rates), rates[right.index(min(right))], min(rates))
+        if (
+            apart
+            and sorted(right)[-1] - sorted(right)[-2] > 1e-3
+            and own[0] != own[1]
+            and rates[same.index(max(same))] != best
+            and sizes[0] != sizes[1]
+        ):
+            break
+    wanted = _decided(scores, groups, best, new, new_groups)
+
+    def by(rule: str, rate: float = best) -> Tensor:
+        found = torch.zeros(len(new), dtype=torch.float64)
         for group in (0, 1):
+            value, _ = _rule(scores[groups == group], rate)
             mine = new[new_groups == group]
-            each[new_groups == group] = _apply(_rule(scores[groups == group], own[group]), mine)
-            rule = _rule(scores[groups == group], best)
-            lowest[new_groups == group] = (mine < rule[0]).double() + rule[1] * (mine == rule[0]).double()
-        mistakes = {
-            "The thresholds were fitted on the new people, on whom they are used. Their rates come out equal, and the "
-            "report is too good: fit on the old ones.": _decided(new, new_groups, best, new, new_groups),
-            "This is one threshold for all: groups whose scores differ are then let in at different rates.": _decided(
-                scores, groups, best, new, new_groups, pooled=True
-            ),
-            "Everybody on the threshold is let in: then more than the rate are. Let in a share of them.": by("in"),
-            "Nobody on the threshold is let in: then less than the rate are. Let in a share of them.": by("out"),
-            "Half of those on the threshold are let in: the share is what is missing to the rate.": by("half"),
-            "The lowest scores are let in.": lowest,
-            "Each group has the rate that is best for it alone: the rate is to be the same in both groups.": each,
-            "These are the scores: return the probability of being let in.": new,
-        }
-        other = {
-            rates[same.index(max(same))]: "the two groups' accuracies have the best mean, but each person counts once",
-            rates[right.index(min(right))]: "it has the most errors among the old people: take the fewest",
-        }
-        for rate in rates:
-            if rate != best:
-                why = other.get(rate, "there are more errors among the old people than need be")
-                mistakes[f"{rate:.2f} is not the best rate: {why}."] = _decided(scores, groups, rate, new, new_groups)
-                for rule, whom in (("in", "Everybody"), ("out", "Nobody")):
-                    words = f"{whom} on the threshold is let in, and {rate:.2f} is not the best rate."
-                    mistakes[words] = by(rule, rate)
-        called = answer.trace(scores, labels, groups, new, new_groups, rates)
-        got = vector(called.value, len(new), "The probabilities")
-        expect(
-            bool(((got >= -1e-6) & (got <= 1 + 1e-6)).all()) or bool(torch.allclose(got, new, atol=1e-5)),
-            "These are no probabilities: they go from 0 to 1.",
-            got=got,
-        )
-        expect_close(
-            got,
-            wanted,
-            "The probabilities of being let in",
-            tolerance=1e-5,
-            mistakes=mistakes,
-            hint="Above the threshold 1, below it 0, on it (rate - share above) / (share on the threshold), of the old people of "
-            "the same group; the rate is the one at which the old people get the most right decisions.",
-        )
-        expect_unchanged(called)
+            found[new_groups == group] = {
+                "in": (mine >= value).double(),
+                "out": (mine > value).double(),
+                "half": (mine > value).double() + 0.5 * (mine == value).double(),
+            }[rule]
+        return found
+
+    each = torch.zeros(len(new), dtype=torch.float64)
+    lowest = torch.zeros(len(new), dtype=torch.float64)
+    for group in (0, 1):
+        mine = new[new_groups == group]
+        each[new_groups == group] = _apply(_rule(scores[groups == group], own[group]), mine)
+        rule = _rule(scores[groups == group], best)
+        lowest[new_groups == group] = (mine < rule[0]).double() + rule[1] * (mine == rule[0]).double()
+    mistakes = {
+        "The thresholds were fitted on the new people, on whom they are used. Their rates come out equal, and the "
+        "report is too good: fit on the old ones.": _decided(new, new_groups, best, new, new_groups),
+        "This is one threshold for all: groups whose scores differ are then let in at different rates.": _decided(
+            scores, groups, best, new, new_groups, pooled=True
+        ),
+        "Everybody on the threshold is let in: then more than the rate are. Let in a share of them.": by("in"),
+        "Nobody on the threshold is let in: then less than the rate are. Let in a share of them.": by("out"),
+        "Half of those on the threshold are let in: the share is what is missing to the rate.": by("half"),
+        "The lowest scores are let in.": lowest,
+        "Each group has the rate that is best for it alone: the rate is to be the same in both groups.": each,
+        "These are the scores: return the probability of being let in.": new,
+    }
+    other = {
+        rates[same.index(max(same))]: "the two groups' accuracies have the best mean, but each person counts once",
+        rates[right.index(min(right))]: "it has the most errors among the old people: take the fewest",
+    }
+    for rate in rates:
+        if rate != best:
+            why = other.get(rate, "there are more errors among the old people than need be")
+            mistakes[f"{rate:.2f} is not the best rate: {why}."] = _decided(scores, groups, rate, new, new_groups)
+            for rule, whom in (("in", "Everybody"), ("out", "Nobody")):
+                words = f"{whom} on the threshold is let in, and {rate:.2f} is not the best rate."
+                mistakes[words] = by(rule, rate)
+    called = answer.trace(scores, labels, groups, new, new_groups, rates)
+    got = vector(called.value, len(new), "The probabilities")
+    expect(
+        bool(((got >= -1e-6) & (got <= 1 + 1e-6)).all()) or bool(torch.allclose(got, new, atol=1e-5)),
+        "These are no probabilities: they go from 0 to 1.",
+        got=got,
+    )
+    expect_close(
+        got,
+        wanted,
+        "The probabilities of being let in",
+        tolerance=1e-5,
+        mistakes=mistakes,
+        hint="Above the threshold 1, below it 0, on it (rate - share above) / (share on the threshold), of the old "
+        "people of "
+        "the same group; the rate is the one at which the old people get the most right decisions.",
+    )
+    expect_unchanged(called)
