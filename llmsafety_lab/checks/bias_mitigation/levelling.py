@@ -135,6 +135,11 @@ def check_levelling(answer: Answer, dice: Dice) -> None:
             for place, number in changes.items():
                 value[place] = number
             mistakes[words] = value
+        mistakes["These are percents: return shares."] = wanted * torch.tensor([100.0, 100.0, 100.0, 1.0])
+        mistakes["raised and lowered are exchanged: raised comes first."] = wanted[[0, 2, 1, 3]]
+        mistakes["closed is not raised plus lowered: the extremes after the repair may be other groups."] = torch.stack(
+            [wanted[1] + wanted[2], wanted[1], wanted[2], wanted[3]]
+        )
         low, high = int(old[:2].argmin()), int(old[:2].argmax())
         mistakes["Only groups 0 and 1 were looked at: take all groups that there are."] = torch.stack(
             [two, new[low] - old[low], old[high] - new[high], lost.double()]

@@ -139,6 +139,8 @@ def _check(answer: Answer, texts: list[str], labels: list[int], words: list[str]
             hint += " Here a part of a longer word was, or something was put in that is not one of the others."
         raise Failed("There is a copy that should not be there.", got=text, hint=hint)
     expect_equal(len(made), len(wanted), "The number of texts", hint="One copy for each of the other identities.")
+    if any(type(one) not in (int, float) for one in marks):
+        raise Failed("The labels hold something that is not a number.", expected=labelled, got=marks)
     pairs, asked = sorted(zip(made, marks, strict=False)), sorted(zip(wanted, labelled, strict=True))
     if len(marks) != len(made) or [(a, int(b)) for a, b in pairs] != asked:
         raise Failed(
