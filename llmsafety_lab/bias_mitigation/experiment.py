@@ -31,7 +31,7 @@ from llmsafety_lab.bias_mitigation.scorers import (
 from llmsafety_lab.bias_mitigation.thresholds import calibrate, decide, optimal_thresholds
 from llmsafety_lab.statistics import interval
 
-SEEDS = (0, 1, 2)
+SEEDS = {"compas": (0, 1, 2), "adult": (0, 1), "texts": (0, 1)}
 TRAINED = 6_000
 FOLDS = 3
 TESTED = 250
