@@ -120,9 +120,9 @@ def main() -> None:
     kept = {**runtime.made_by("bias_mitigation", table.SEEDS["compas"])}
     if KEPT.exists():
         kept = json.loads(KEPT.read_text(encoding="utf-8")) | kept
+    texts(kept)
     for name in ("compas", "adult"):
         people(kept, name)
-    texts(kept)
     write(kept)
 
 

@@ -34,7 +34,7 @@ from llmsafety_lab.statistics import interval
 SEEDS = {"compas": (0, 1, 2), "adult": (0, 1), "texts": (0, 1)}
 TRAINED = 6_000
 FOLDS = 3
-TESTED = 250
+TESTED, LEARNT = 150, 4_000
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "constant": (0.0,),
     "untouched": (0.0,),
@@ -257,12 +257,12 @@ def texts() -> Texts:
 
     reviews = data.load("reviews")
     train = [row["text"] for row in reviews if row["split"] == "train"]
-    others = [row["text"] for row in reviews if row["split"] == "test"]
+    others = [row["text"] for row in reviews if row["split"] == "test"][:1_500]
     hosts = about_people(train)
     order = np.random.default_rng(0).permutation(len(hosts))
     tested = [hosts[i] for i in order[:TESTED]]
     kept = set(tested)
-    learnt = [text for text in train if text not in kept]
+    learnt = [text for text in train if text not in kept][:LEARNT]
     return Texts(scorer, learnt, [hosts[i] for i in order[TESTED : 2 * TESTED]], tested, others, vectors, rows)
 
 

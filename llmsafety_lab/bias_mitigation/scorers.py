@@ -61,12 +61,15 @@ class MeaningScorer(nn.Module):
         self.word = nn.Sequential(nn.Linear(vectors.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, 1))
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def bag(self, texts: Sequence[str]) -> Bag:
-        """Return the vectors of all words, for each the place of its text, and how many words each text has."""
-        ids = [
+    def read(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return for each text the rows of its words, without stop words and words that have no vector."""
+        return [
             [self.rows[w] for w in re.findall("[a-z]+", text.lower()) if w in self.rows and w not in ENGLISH_STOP_WORDS]
             for text in texts
         ]
+
+    def bag(self, ids: Sequence[Sequence[int]]) -> Bag:
+        """Return the vectors of all words, for each the place of its text, and how many words each text has."""
         counts = np.array([len(one) for one in ids])
         words = np.asarray(self.vectors[[row for one in ids for row in one]], dtype=np.float32)
         places = torch.as_tensor(np.repeat(np.arange(len(ids)), counts))
@@ -80,7 +83,7 @@ class MeaningScorer(nn.Module):
     @torch.no_grad()
     def scores(self, texts: Sequence[str]) -> Float[np.ndarray, " texts"]:
         """Return the log-odds of offence."""
-        return np.asarray(self(self.bag(texts)).double())
+        return np.asarray(self(self.bag(self.read(texts))).double())
 
 
 def fit_scorer(
@@ -106,10 +109,10 @@ def fit_scorer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         scorer = MeaningScorer(vectors, rows)
-    optimizer = torch.optim.Adam(scorer.parameters(), lr=3e-3)
+    optimizer, ids = torch.optim.Adam(scorer.parameters(), lr=3e-3), scorer.read(texts)
     for _ in range(epochs):
         for part in torch.randperm(len(texts), generator=generator).split(batch):
-            loss = (scorer(scorer.bag([texts[i] for i in part.tolist()])) - wanted[part]).square().mean()
+            loss = (scorer(scorer.bag([ids[i] for i in part.tolist()])) - wanted[part]).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
