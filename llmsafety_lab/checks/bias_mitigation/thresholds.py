@@ -160,9 +160,9 @@ def _case(answer: Answer, dice: Dice) -> None:
         if rate != best:
             why = other.get(rate, "there are more errors among the old people than need be")
             mistakes[f"{rate:.2f} is not the best rate: {why}."] = _decided(scores, groups, rate, new, new_groups)
-            for rule, whom in (("in", "Everybody"), ("out", "Nobody")):
+            for kind, whom in (("in", "Everybody"), ("out", "Nobody")):
                 words = f"{whom} on the threshold is let in, and {rate:.2f} is not the best rate."
-                mistakes[words] = by(rule, rate)
+                mistakes[words] = by(kind, rate)
     called = answer.trace(scores, labels, groups, new, new_groups, rates)
     got = vector(called.value, len(new), "The probabilities")
     expect(
