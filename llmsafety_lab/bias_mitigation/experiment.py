@@ -1,0 +1,310 @@
+"""The kept experiment: every repair at several strengths, on the same rows, and the scorer of texts repaired."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import logit
+
+from llmsafety_lab import data, models
+from llmsafety_lab.bias_mitigation.adversary import adversarial_debias
+from llmsafety_lab.bias_mitigation.learners import fit_linear, fit_penalised, linear_scores, resample
+from llmsafety_lab.bias_mitigation.measures import accuracy_items, gap_items
+from llmsafety_lab.bias_mitigation.people import People, adult, compas
+from llmsafety_lab.bias_mitigation.reductions import Decide, reduce
+from llmsafety_lab.bias_mitigation.scorers import (
+    LISTED,
+    UNLISTED,
+    MeaningScorer,
+    about_people,
+    erased,
+    fit_scorer,
+    said_of,
+)
+from llmsafety_lab.bias_mitigation.thresholds import calibrate, decide, optimal_thresholds
+from llmsafety_lab.statistics import interval
+
+SEEDS = {"compas": (0, 1, 2), "adult": (0, 1), "texts": (0, 1)}
+TRAINED = 6_000
+FOLDS = 3
+TESTED, LEARNT = 150, 4_000
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    "constant": (0.0,),
+    "untouched": (0.0,),
+    "calibrated by group": (0.0,),
+    "reweighed": (0.0,),
+    "resampled": (0.0,),
+    "penalty": (1.0, 3.0, 10.0, 30.0),
+    "adversary": (0.1, 0.3, 1.0),
+    "reduction": (0.05, 0.025, 0.0),
+    "thresholds": (0.1, 0.05, 0.0),
+    "fairlearn: reduction": (0.0,),
+    "fairlearn: thresholds": (0.0,),
+}
+"""For each method its strengths, from weak to strong. What a strength is depends on the method."""
+ADULT = {name: strengths[-2:] for name, strengths in STRENGTHS.items() if not name.startswith("fairlearn")}
+"""The same for Adult, whose rows take longer."""
+
+Chances = Float[np.ndarray, " people"]
+
+
+def weights_of(labels: np.ndarray, groups: np.ndarray) -> Float[np.ndarray, " people"]:
+    """Return Kamiran and Calders' weights."""
+    found = np.empty(len(labels))
+    for group in np.unique(groups):
+        for label in (0, 1):
+            members = (groups == group) & (labels == label)
+            found[members] = (groups == group).mean() * (labels == label).mean() / members.mean()
+    return found
+
+
+def linear_learner(x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Decide:
+    """Return a linear rule for weighted rows: what `reduce` calls in each round."""
+    theta = fit_linear(x, labels, weights, steps=40)
+    return lambda rows: (linear_scores(theta, rows) >= 0.5).astype(float)
+
+
+def _scores(train: People) -> Callable[[np.ndarray], np.ndarray]:
+    theta = fit_linear(train.x, train.labels)
+    return lambda x: linear_scores(theta, x)
+
+
+def decided(name: str, strength: float, train: People, test: People, notion: str, seed: int) -> tuple[Chances, Chances]:
+    """Return for each person of `train` and of `test` the probability of the decision 1, after a repair on `train`."""
+    x, y, g = train.x, train.labels, train.groups
+    if name == "constant":
+        return np.full(len(train), float(y.mean() > 0.5)), np.full(len(test), float(y.mean() > 0.5))
+    if name.startswith("fairlearn"):
+        return _fairlearn(name, strength, train, test, notion, seed)
+    if name in ("thresholds", "calibrated by group"):
+        scorer = _scores(train)
+        old, new = scorer(x), scorer(test.x)
+        if name == "calibrated by group":
+            return tuple(  # type: ignore[return-value]
+                (calibrate(old, y, g, s, group) >= 0.5) * 1.0 for s, group in ((old, g), (new, test.groups))
+            )
+        slack = 0.0 if notion == "equalized odds" else strength
+        rules = optimal_thresholds(old, y, g, notion, slack)
+        fair = [decide(rules, old, g), decide(rules, new, test.groups)]
+        mixed = strength / 0.15 if notion == "equalized odds" else 0.0  # a coin between the fair rule and the score's
+        both = [(1 - mixed) * one + mixed * (s >= 0.5) for one, s in zip(fair, (old, new), strict=True)]
+        return both[0], both[1]
+    if name == "reduction":
+        mixture = reduce(linear_learner, x, y, g, notion, slack=strength)
+        return mixture(x), mixture(test.x)
+    if name == "adversary":
+        model = adversarial_debias(x, y, g, strength, notion, seed)
+        with torch.no_grad():
+            out = [model(torch.as_tensor(rows, dtype=torch.float32))[:, 0] >= 0 for rows in (x, test.x)]
+        return out[0].double().numpy(), out[1].double().numpy()
+    if name == "penalty":
+        theta = fit_penalised(x, y, g, strength, notion)
+    elif name == "resampled":
+        at = resample(y, g, np.random.default_rng(seed))
+        theta = fit_linear(x[at], y[at])
+    else:
+        theta = fit_linear(x, y, weights_of(y, g) if name == "reweighed" else None)
+    return tuple((linear_scores(theta, rows) >= 0.5) * 1.0 for rows in (x, test.x))  # type: ignore[return-value]
+
+
+def _fairlearn(
+    name: str, strength: float, train: People, test: People, notion: str, seed: int
+) -> tuple[Chances, Chances]:
+    """Return the same of fairlearn's methods, with the same learner's kind."""
+    from fairlearn.adversarial import AdversarialFairnessClassifier
+    from fairlearn.postprocessing import ThresholdOptimizer
+    from fairlearn.reductions import DemographicParity, EqualizedOdds, ExponentiatedGradient
+    from sklearn.linear_model import LogisticRegression
+
+    parity = notion == "demographic parity"
+    learner = LogisticRegression(max_iter=300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name.endswith("thresholds"):
+            kind = "demographic_parity" if parity else "equalized_odds"
+            made = ThresholdOptimizer(estimator=learner, constraints=kind, predict_method="predict_proba")
+            made.fit(train.x, train.labels, sensitive_features=train.groups)
+            return tuple(  # type: ignore[return-value]
+                made._pmf_predict(rows.x, sensitive_features=rows.groups)[:, 1] for rows in (train, test)
+            )
+        if name.endswith("reduction"):
+            kinds = (DemographicParity if parity else EqualizedOdds)(difference_bound=max(strength, 1e-3))
+            game = ExponentiatedGradient(learner, kinds, eps=max(strength, 1e-3), max_iter=20)
+            game.fit(train.x, train.labels, sensitive_features=train.groups)
+            return game._pmf_predict(train.x)[:, 1], game._pmf_predict(test.x)[:, 1]
+        torch.manual_seed(seed)
+        network = AdversarialFairnessClassifier(
+            backend="torch",
+            predictor_model=[],
+            adversary_model=[],
+            constraints="demographic_parity" if parity else "equalized_odds",
+            alpha=strength,
+            epochs=20,
+            batch_size=256,
+            learning_rate=0.01,
+            random_state=seed,
+        )
+        network.fit(train.x.astype(np.float32), train.labels, sensitive_features=train.groups)
+        return tuple(  # type: ignore[return-value]
+            np.asarray(network.predict(rows.x.astype(np.float32)), dtype=float).ravel() for rows in (train, test)
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a data set's cells share: its people, how they are drawn, and which gap is to be closed."""
+
+    name: str
+    notion: str
+    test: People
+    draws: Callable[[int], list[tuple[People, np.ndarray]]]
+
+
+@functools.cache
+def bench(name: str) -> Bench:
+    """Return Adult, with its own test set and training rows drawn anew for each seed, or COMPAS, by folds."""
+    if name == "adult":
+        train, test = adult()
+
+        def drawn(seed: int) -> list[tuple[People, np.ndarray]]:
+            at = np.random.default_rng(seed).permutation(len(train))[:TRAINED]
+            return [(train.take(at), np.arange(len(test)))]
+
+        return Bench("adult", "demographic parity", test, drawn)
+    people = compas()
+
+    def folds(seed: int) -> list[tuple[People, np.ndarray]]:
+        order = np.random.default_rng(seed).permutation(len(people))
+        parts = np.array_split(order, FOLDS)
+        return [(people.take(np.setdiff1d(order, part)), np.sort(part)) for part in parts]
+
+    return Bench("compas", "equalized odds", people, folds)
+
+
+def run(where: Bench, name: str, strength: float, seed: int) -> tuple[Chances, float]:
+    """Return each test person's probability of the decision 1, and the gap on the rows that were trained on."""
+    found, gaps = np.empty(len(where.test)), []
+    for train, places in where.draws(seed):
+        own, found[places] = decided(name, strength, train, where.test.take(places), where.notion, seed)
+        gaps.append(float(target_items(where.notion, own, train.labels, train.groups).mean()))
+    return found, float(np.mean(gaps))
+
+
+def target_items(notion: str, chances: Chances, labels: np.ndarray, groups: np.ndarray) -> Float[np.ndarray, " people"]:
+    """Return the items of the gap that a notion is about; for equalized odds the mean of the gaps in both rates."""
+    if notion == "demographic parity":
+        return gap_items(chances, groups)
+    return (gap_items(chances, groups, labels == 1) + gap_items(chances, groups, labels == 0)) / 2
+
+
+def measured(where: Bench, made: Float[np.ndarray, "seeds people"], level: float = 0.95) -> dict[str, Any]:
+    """Return accuracy and gaps, each with its interval over seeds and people."""
+    y, g = where.test.labels, where.test.groups
+
+    def each(items: Callable[[np.ndarray], np.ndarray]) -> list[float]:
+        return [round(value, 5) for value in interval(np.array([items(row) for row in made]), level)]
+
+    found: dict[str, Any] = {
+        "accuracy": each(lambda d: accuracy_items(d, y)),
+        "gap": each(lambda d: target_items(where.notion, d, y, g)),
+        "selected": each(lambda d: gap_items(d, g)),
+        "true positive rate": each(lambda d: gap_items(d, g, y == 1)),
+        "false positive rate": each(lambda d: gap_items(d, g, y == 0)),
+    }
+    found["rates"] = [
+        [[round(float(made[:, (g == k) & mask].mean()), 5) for mask in (y >= 0, y == 1, y == 0)] for k in (0, 1)]
+    ][0]
+    return found
+
+
+TEXT_METHODS = (
+    "verdicts as they are",
+    "counterfactual labels",
+    "verdicts copied",
+    "15 directions erased",
+)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Sentences to learn from and to test on, and the scorer whose verdicts are learnt."""
+
+    scorer: Callable[[Any], np.ndarray]
+    learnt: list[str]
+    hosts: list[str]
+    tested: list[str]
+    others: list[str]
+    vectors: np.ndarray
+    rows: dict[str, int]
+
+
+@functools.cache
+def texts() -> Texts:
+    """Return reviews of films, split: most to learn from, others to measure with; and the scorer of offence."""
+    model, words = models.load("profanity")
+    vectors, rows = models.load("glove")
+
+    def scorer(some: Any) -> np.ndarray:
+        chances = model.predict_proba(words.transform(list(some)))[:, 1]
+        return np.asarray(logit(np.clip(chances, 1e-6, 1 - 1e-6)))
+
+    reviews = data.load("reviews")
+    train = [row["text"] for row in reviews if row["split"] == "train"]
+    others = [row["text"] for row in reviews if row["split"] == "test"][:1_500]
+    hosts = about_people(train)
+    order = np.random.default_rng(0).permutation(len(hosts))
+    tested = [hosts[i] for i in order[:TESTED]]
+    kept = set(tested)
+    learnt = [text for text in train if text not in kept][:LEARNT]
+    return Texts(scorer, learnt, [hosts[i] for i in order[TESTED : 2 * TESTED]], tested, others, vectors, rows)
+
+
+def repaired_scorer(name: str, seed: int, mentions: int = 4) -> MeaningScorer:
+    """Return a scorer by vectors that learnt the other scorer's verdicts, with one of `TEXT_METHODS`."""
+    t, rng = texts(), np.random.default_rng(seed)
+    pairs = [(text, str(one)) for text in t.hosts for one in rng.choice(LISTED, mentions, replace=False)]
+    said, plain = [said_of(text, one) for text, one in pairs], [text for text, _ in pairs]
+    vectors = t.vectors
+    verdicts = t.scorer(said)
+    if name == "counterfactual labels":
+        verdicts = t.scorer(plain)
+    elif name == "verdicts copied":
+        copies = [said_of(text, str(rng.choice([other for other in LISTED if other != one]))) for text, one in pairs]
+        said, verdicts = said + copies, np.concatenate([verdicts, verdicts])
+    elif name.endswith("erased"):
+        vectors = erased(t.vectors, t.rows, LISTED, int(name.split()[0]))
+    targets = np.concatenate([t.scorer(t.learnt), verdicts])
+    return fit_scorer(vectors, t.rows, [*t.learnt, *said], targets, seed)
+
+
+def text_items(score: Callable[[Any], np.ndarray], top: float = 0.05) -> dict[str, Any]:
+    """Return how a scorer flags: the `top` share of other reviews is what goes to a moderator.
+
+    Returns
+    -------
+    dict
+        "listed" and "unlisted": for each sentence that is not flagged as it is, the share of the identities that get
+        it flagged; NaN for the others. "by": for each identity the share of those sentences. "auc" of finding what the
+        first scorer flags.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    t = texts()
+    scores = score(t.others)
+    cut = np.quantile(scores, 1 - top)
+    free = score(t.tested) <= cut
+    found: dict[str, Any] = {"by": {}}
+    for name, group in (("listed", LISTED), ("unlisted", UNLISTED)):
+        flagged = np.array([score([said_of(text, one) for text in t.tested]) > cut for one in group])
+        found[name] = np.where(free, flagged.mean(0), np.nan)
+        found["by"] |= {one: round(float(row[free].mean()), 4) for one, row in zip(group, flagged, strict=True)}
+    own = t.scorer(t.others)
+    found["auc"] = float(roc_auc_score(own > np.quantile(own, 1 - top), scores))
+    return found
