@@ -3,12 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from jaxtyping import UInt64
 
 from llmsafety_lab.encrypted_computation.sharing import shamir_reconstruct, shamir_shares
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 Vector = UInt64[np.ndarray, " length"]
 
@@ -50,6 +53,8 @@ class Client:
     def __init__(self, number: int) -> None:
         if number < 1:
             raise ValueError(f"clients are numbered from 1, since a share at 0 would be the secret; got {number}")
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
         self.number = number
         self._key = X25519PrivateKey.generate()
         self._seed = secrets.token_bytes(32)
@@ -94,8 +99,10 @@ class Client:
         return {sender: shares[sender in arrived] for sender, shares in self._held.items()}
 
 
-def agreed(mine: X25519PrivateKey, theirs: bytes) -> bytes:
+def agreed(mine: "X25519PrivateKey", theirs: bytes) -> bytes:
     """Return the seed that two clients agree on: each from its own key and the other's public key."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
     return hashlib.sha256(mine.exchange(X25519PublicKey.from_public_bytes(theirs))).digest()
 
 
@@ -129,6 +136,8 @@ def unmask(
         if client in masked:
             total = total - expand(secret, len(total))
         else:
+            from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
             key = X25519PrivateKey.from_private_bytes(secret)
             total = total + pairwise_mask(client, {other: agreed(key, keys[other]) for other in masked}, len(total))
     return total

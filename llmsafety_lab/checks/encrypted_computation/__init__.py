@@ -1,5 +1,12 @@
-"""The checks of the Encrypted computation lab, in its order."""
+"""The checks of the lab on encrypted computation, in its order: shares, products, masks that cancel, and a cipher."""
 
-from llmsafety_lab.checks.encrypted_computation import measures
+from llmsafety_lab.checks.encrypted_computation import masks, paillier, products, shares
 
-EXERCISES = (measures.check_share,)
+EXERCISES = (
+    shares.check_share,
+    shares.check_recover,
+    products.check_multiply,
+    masks.check_masked,
+    masks.check_unmask,
+    paillier.check_encrypt,
+)
