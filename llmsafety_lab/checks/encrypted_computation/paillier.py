@@ -35,7 +35,7 @@ def _prime(dice: Dice, bits: int) -> int:
         Mutant("r to no power", "pow(r, n, square)", "r", "r^n"),
         Mutant("modulo n", "% square", "% n", "n^2"),
         Mutant("a small r", "secrets.randbelow(n - 1) + 1", "secrets.randbelow(1000) + 2", "tried out"),
-        Mutant("r to the wrong power", "pow(r, n, square)", "pow(r, square, square)", "message"),
+        Mutant("r to the wrong power", "pow(r, n, square)", "pow(r, n + 1, square)", "to the power n"),
         Mutant("the message itself", "(1 + n * message)", "message", "1 + n"),
         Mutant(
             "too large a message passes", "if not 2 * abs(message) < n:", "if not abs(message) < n * n:", "ValueError"
@@ -46,17 +46,10 @@ def check_encrypt(answer: Answer, dice: Dice) -> None:
     p, q = _prime(dice, 64), _prime(dice, 64)
     n, order = p * q, lcm(p - 1, q - 1)
     formula = "The ciphertext is (1 + n)^m r^n modulo n^2, with a fresh r that has no factor in common with n."
-    for message in (0, 1, draw(dice, 10**9) + 2, -draw(dice, 10**9) - 2, (n - 1) // 2, -((n - 1) // 2)):
+    for message in (draw(dice, 10**9) + 2, 0, 1, -draw(dice, 10**9) - 2, (n - 1) // 2, -((n - 1) // 2)):
         got = [expect_whole(answer(message, n), "The ciphertext", hint=formula) for _ in range(3)]
         for one in got:
             expect(0 < one < n**2 and gcd(one, n) == 1, "The ciphertext is no unit modulo n^2.", got=one, hint=formula)
-        expect(
-            len(set(got)) == 3,
-            f"Encrypting {message} twice gives the same ciphertext, so equal messages are seen to be equal.",
-            expected="a fresh r each time, from secrets",
-            got=got[0],
-            hint=formula,
-        )
         one = got[0]
         read = (one - 1) // n
         expect(
@@ -64,6 +57,13 @@ def check_encrypt(answer: Answer, dice: Dice) -> None:
             "The ciphertext can be read without the key: (c - 1) / n is the message.",
             expected="a factor r^n that hides it",
             got=read if 2 * read < n else read - n,
+            hint=formula,
+        )
+        expect(
+            len(set(got)) == 3,
+            f"Encrypting {message} twice gives the same ciphertext, so equal messages are seen to be equal.",
+            expected="a fresh r each time, from secrets",
+            got=got[0],
             hint=formula,
         )
         noise = pow(one, order, n**2)

@@ -25,7 +25,12 @@ def _shares(dice: Dice, secret: int, parties: int) -> list[int]:
     mutants=(
         Mutant("d e from each party", "if party == 0", "if party >= 0", "each party adds d e"),
         Mutant("d e forgotten", "+ (d * e if party == 0 else 0)", "", "d e is missing"),
-        Mutant("own products", "c[party] + d * b[party] + e * a[party]", "x[party] * y[party] - d * e", "own shares"),
+        Mutant(
+            "own products",
+            "(c[party] + d * b[party] + e * a[party] + (d * e if party == 0 else 0))",
+            "(x[party] * y[party])",
+            "own shares",
+        ),
         Mutant("crossed", "d * b[party] + e * a[party]", "d * a[party] + e * b[party]", "crossed"),
         Mutant("a is added", "x[i] - a[i]", "x[i] + a[i]", "d = x - a"),
         Mutant("no modulus at the end", ") % MODULUS\n        for party", ")\n        for party", "outside of 0"),

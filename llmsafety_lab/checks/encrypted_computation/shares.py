@@ -124,6 +124,20 @@ def _expect_spread(values: list[int], modulus: int, what: str, hint: str) -> Non
     )
 
 
+def _points(dice: Dice, threshold: int, prime: int) -> tuple[dict[int, int], int]:
+    """Return shares at points that are not 1, 2, 3 in their order, and the secret behind them."""
+    points: list[int] = []
+    while len(points) < threshold:
+        point = dice.integer(2, 60)
+        if point not in points:
+            points.append(point)
+    coefficients = [draw(dice, prime) for _ in range(threshold)]
+    shares = {
+        point: sum(c * pow(point, power, prime) for power, c in enumerate(coefficients)) % prime for point in points
+    }
+    return shares, coefficients[0]
+
+
 def _weights(points: list[int], prime: int) -> list[int]:
     return [
         prod(-other for other in points if other != point)
@@ -169,25 +183,18 @@ def check_recover(answer: Answer, dice: Dice) -> None:
     )
     for prime in (2**61 - 1, 2**127 - 1, 2**521 - 1, 10_007):
         for threshold in (2, 4, dice.integer(3, 6)):
-            points: list[int] = []
-            while len(points) < threshold:
-                point = dice.integer(1, 60)
-                if point not in points:
-                    points.append(point)
-            if points == sorted(points) and points[0] == 1 and points[-1] == threshold:
-                points = [point + 3 for point in points]
-            coefficients = [draw(dice, prime) for _ in range(threshold)]
-            shares = {
-                point: sum(c * pow(point, power, prime) for power, c in enumerate(coefficients)) % prime
-                for point in points
-            }
+            for _ in range(100):
+                shares, secret = _points(dice, threshold, prime)
+                wrong = [value for value in _wrong(shares, prime).values() if value != secret]
+                if len(set(wrong)) == len(wrong):
+                    break
             got = answer(shares, prime)
             got = expect_whole(got, "The secret", below=None, hint="Division modulo a prime is pow(number, -1, prime).")
-            if got == coefficients[0]:
+            if got == secret:
                 continue
             raise Failed(
                 f"The secret behind {threshold} shares modulo {prime} is wrong.",
-                expected=coefficients[0],
+                expected=secret,
                 got=f"{got}, which is outside of 0 to prime - 1" if not 0 <= got < prime else got,
                 hint=next((words for words, wrong in _wrong(shares, prime).items() if wrong == got), hint),
             )
