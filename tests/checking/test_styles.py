@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from llmsafety_lab.checking import exercise
-from tests.checking.styles import adversarial_attacks, parameter_efficient, pretraining, robust_training
+from tests.checking.styles import (
+    adversarial_attacks,
+    encrypted_computation,
+    parameter_efficient,
+    pretraining,
+    robust_training,
+)
 from tests.checking.test_mutants import answered, labs  # noqa: F401
 
 POOL = """
@@ -28,7 +34,7 @@ WRITTEN = [
     ("fine_tuning.pool", POOL),
     *(
         pytest.param(id, source, id=f"{id} {number}")
-        for styles in (adversarial_attacks, parameter_efficient, pretraining, robust_training)
+        for styles in (adversarial_attacks, encrypted_computation, parameter_efficient, pretraining, robust_training)
         for id, sources in styles.RIGHT.items()
         for number, source in enumerate(sources)
     ),

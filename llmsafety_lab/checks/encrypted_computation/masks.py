@@ -57,6 +57,7 @@ def _clients(dice: Dice, count: int) -> list[int]:
     answer="masked",
     mutants=(
         Mutant("plus towards all", "if other > me", "if other != me", "plus towards all"),
+        Mutant("minus towards all", "if other > me", "if other == me", "subtract towards all"),
         Mutant(
             "no mask of its own",
             "vectors = [update, expand(own, round, len(update))]",
@@ -96,6 +97,12 @@ def check_masked(answer: Answer, dice: Dice) -> None:
             mistakes = {
                 "You add plus towards all. Of each pair one adds and the other subtracts, or nothing cancels.": _plus(
                     update, mine, *[expand(seed, round, length) for seed in seeds.values()]
+                ),
+                "You subtract towards all. Of each pair one adds and the other subtracts, or nothing cancels.": _plus(
+                    update, mine, *[_minus(expand(seed, round, length)) for seed in seeds.values()]
+                ),
+                "Your own mask is subtracted. Add it: the server subtracts it at the end.": _plus(
+                    update, _minus(mine), *pairs
                 ),
                 "Your own mask is missing: with the pairs' seeds alone the server could read a late vector.": _plus(
                     update, *pairs

@@ -35,10 +35,20 @@ def _prime(dice: Dice, bits: int) -> int:
         Mutant("r to no power", "pow(r, n, square)", "r", "r^n"),
         Mutant("modulo n", "% square", "% n", "n^2"),
         Mutant("a small r", "secrets.randbelow(n - 1) + 1", "secrets.randbelow(1000) + 2", "tried out"),
+        Mutant("r of 32 bits", "secrets.randbelow(n - 1) + 1", "secrets.randbits(32) | 1", "tried out"),
+        Mutant(
+            "few r in turn",
+            "r = secrets.randbelow(n - 1) + 1",
+            "r = pow(secrets.randbelow(20) + 2, 3**40, n)",
+            "same r serves",
+        ),
         Mutant("r to the wrong power", "pow(r, n, square)", "pow(r, n + 1, square)", "to the power n"),
         Mutant("the message itself", "(1 + n * message)", "message", "1 + n"),
         Mutant(
             "too large a message passes", "if not 2 * abs(message) < n:", "if not abs(message) < n * n:", "ValueError"
+        ),
+        Mutant(
+            "negative messages of any size", "if not 2 * abs(message) < n:", "if not 2 * message < n:", "above n / 2"
         ),
     ),
 )
@@ -46,10 +56,18 @@ def check_encrypt(answer: Answer, dice: Dice) -> None:
     p, q = _prime(dice, 64), _prime(dice, 64)
     n, order = p * q, lcm(p - 1, q - 1)
     formula = "The ciphertext is (1 + n)^m r^n modulo n^2, with a fresh r that has no factor in common with n."
-    for message in (draw(dice, 10**9) + 2, 0, 1, -draw(dice, 10**9) - 2, (n - 1) // 2, -((n - 1) // 2)):
+    half, gap = n // 2, n >> 40  # n / 2 as a float is right to 53 bits
+    sealed: list[tuple[int, int]] = []
+    for message in (draw(dice, 10**9) + 2, 0, 1, -draw(dice, 10**9) - 2, half - gap, gap - half):
         got = [expect_whole(answer(message, n), "The ciphertext", hint=formula) for _ in range(3)]
         for one in got:
-            expect(0 < one < n**2 and gcd(one, n) == 1, "The ciphertext is no unit modulo n^2.", got=one, hint=formula)
+            expect(
+                0 < one < n**2 and gcd(one, n) == 1,
+                "The ciphertext is no unit modulo n^2.",
+                expected="below n^2",
+                got=one,
+                hint=formula,
+            )
         one = got[0]
         read = (one - 1) // n
         expect(
@@ -76,19 +94,44 @@ def check_encrypt(answer: Answer, dice: Dice) -> None:
                 got=plain,
                 hint=_cause(got, message, n) or formula,
             )
-        mask = one * pow(1 + n * message, -1, n**2) % n**2
-        small = {pow(r, n, n**2) for r in range(1, 1100)}
-        expect(
-            mask not in small, "The random r is so small that it can be tried out.", got="r below 1,100", hint=formula
+        sealed += [(message, one) for one in got]
+    _expect_fresh(answer, n, order, sealed, draw(dice, 10**9))
+    for message in (half + gap, -half - gap):
+        try:
+            got = answer(message, n)
+        except Failed as failed:
+            if "ValueError" in f"{failed.message} {failed.got}":
+                continue
+            got = failed.message
+        raise Failed(
+            f"A message of {message}, with absolute value above n / 2, is not refused: it would decrypt to another.",
+            expected="a ValueError",
+            got=got,
+            hint="Raise a ValueError where abs(message) is n / 2 or more.",
         )
-    try:
-        answer(n // 2 + 1, n)
-    except Failed as failed:
-        if "ValueError" in f"{failed.message} {failed.got}":
-            return
-        raise
-    raise Failed(
-        "A message of more than n / 2 is decrypted as a negative number.", expected="a ValueError", got="a ciphertext"
+
+
+def _expect_fresh(answer: Answer, n: int, order: int, sealed: list[tuple[int, int]], message: int) -> None:
+    """Read r with the key out of 48 ciphertexts; fail where one came twice or all are in one half, by chance 10^-14."""
+    sealed = sealed + [(message, expect_whole(answer(message, n), "The ciphertext")) for _ in range(30)]
+    root = pow(n, -1, order)
+    drawn = [pow(one * pow(1 + n * message, -1, n**2) % n, root, n) for message, one in sealed]
+    fresh = "a fresh r from 1 to n - 1 for each message, each as likely as another"
+    hint = "Draw r as secrets.randbelow(n - 1) + 1, in each call."
+    expect(
+        len(set(drawn)) == len(drawn),
+        "The same r serves for two messages: whoever divides their ciphertexts reads the difference.",
+        expected=fresh,
+        got=f"{len(set(drawn))} different ones in {len(drawn)} calls",
+        hint=hint,
+    )
+    upper = sum(2 * one > n for one in drawn)
+    expect(
+        0 < upper < len(drawn),
+        "The random r is always in the same half of the numbers below n. Then it can be guessed or tried out.",
+        expected=fresh,
+        got=f"r from {min(drawn)} to {max(drawn)}",
+        hint=hint,
     )
 
 

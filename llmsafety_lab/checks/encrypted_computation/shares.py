@@ -12,20 +12,20 @@ from llmsafety_lab.checking.expect import Failed, expect
 from llmsafety_lab.checks.encrypted_computation.numbers import draw, expect_whole, expect_wholes
 
 GUESSED = (
-    "random.randrange",
-    "random.randint",
-    "random.getrandbits",
-    "random.random",
-    "random.uniform",
-    "random.choice",
-    "random.choices",
-    "random.sample",
-    "random.Random",
-    "numpy.random.default_rng",
-    "numpy.random.randint",
-    "torch.randint",
+    *(f"random.{name}" for name in ("randrange", "randint", "getrandbits", "randbytes", "random", "uniform", "gauss")),
+    *(f"random.{name}" for name in ("triangular", "choice", "choices", "sample", "shuffle")),
+    "random::Random",
+    *(f"numpy.random.{name}" for name in ("default_rng", "randint", "random_integers", "bytes")),
+    *(f"numpy.random::{name}" for name in ("Generator", "RandomState", "PCG64", "MT19937", "Philox", "integers")),
+    *(f"torch.{name}" for name in ("randint", "randint_like", "rand", "randperm")),
+    *(f"torch::{name}" for name in ("Generator", "random_")),
+    *(f"time::{name}" for name in ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns")),
 )
-"""Generators whose next numbers can be computed from earlier ones."""
+"""Sources that can be computed from earlier numbers, or guessed, as the time can.
+
+After :: is what is refused by name alone. `secrets` is made of `random.Random`: if its methods were switched off,
+`secrets.randbelow` would stop, too.
+"""
 
 
 @exercise(
@@ -61,6 +61,10 @@ GUESSED = (
         ),
         Mutant("one share too many", "range(parties - 1)", "range(parties)", "length"),
         Mutant("sum without sign", "(secret - sum(shares))", "(secret + sum(shares))", "sum"),
+        Mutant("one number short", "secrets.randbelow(modulus)", "secrets.randbelow(modulus - 1)", "never take some"),
+        Mutant(
+            "zero never drawn", "secrets.randbelow(modulus)", "secrets.randbelow(modulus - 1) + 1", "never take some"
+        ),
         Mutant("cut in equal parts", "(secret - sum(shares)) % modulus", "secret % modulus", "sum"),
     ),
 )
@@ -89,6 +93,7 @@ def check_share(answer: Answer, dice: Dice) -> None:
         expect(
             len(set(many[0])) == parties or modulus < 2**32,
             "Two shares are the same number twice. Draw each by itself: two holders could subtract theirs.",
+            expected=f"{parties} different numbers",
             got=many[0],
             hint=hint,
         )
@@ -110,10 +115,36 @@ def check_share(answer: Answer, dice: Dice) -> None:
             _expect_spread(pair, modulus, f"The sum of shares {(place - 1) % parties} and {place}", hint)
     number = expect_wholes(answer(0, 2, 2**64), "The list of shares", 2, below=2**64)
     expect(sum(number) % 2**64 == 0 and any(number), "The shares of 0 tell that it is 0.", got=number, hint=hint)
+    _expect_every_bit(answer, dice.integer(0, 1), hint)
+
+
+def _expect_every_bit(answer: Answer, secret: int, hint: str) -> None:
+    """Fail where three of four shares of a bit do not take all eight values in 250 calls, once in 10^13 by chance."""
+    bits = [expect_wholes(answer(secret, 4, 2), "The list of shares", 4, below=2, hint=hint) for _ in range(250)]
+    expect(
+        all(sum(one) % 2 == secret for one in bits),
+        f"The shares of {secret} do not sum to it modulo 2.",
+        expected=secret,
+        got=next((one for one in bits if sum(one) % 2 != secret), None),
+        hint=hint,
+    )
+    for missing in range(4):
+        seen = {tuple(one[:missing] + one[missing + 1 :]) for one in bits}
+        others = ", ".join(str(at) for at in range(4) if at != missing)
+        expect(
+            len(seen) == 8,
+            f"Modulo 2, shares {others} of four never take some of the values that they could take together.",
+            expected="each of the 8 combinations of three bits, about one call in eight",
+            got=f"{len(seen)} combinations in {len(bits)} calls",
+            hint="Draw each share but the last by itself, from all numbers from 0 to modulus - 1.",
+        )
 
 
 def _expect_spread(values: list[int], modulus: int, what: str, hint: str) -> None:
-    """Fail where 41 numbers keep out of a half of the ring, which chance does once in 10^12."""
+    """Fail where 41 numbers keep out of a half of the ring, which chance does once in 10^12.
+
+    A check asks at most 36 times: a right answer of a class of 200 fails by chance with probability 10^-8.
+    """
     upper = sum(2 * value >= modulus for value in values)
     expect(
         0 < upper < len(values),
@@ -154,7 +185,12 @@ def _weights(points: list[int], prime: int) -> list[int]:
     importance=4,
     minutes=12,
     answer="recover",
-    forbid=("sympy.interpolate", "sympy.polys.polyfuncs.interpolate", "scipy.interpolate.lagrange"),
+    forbid=(
+        "sympy.interpolate",
+        "sympy.polys.polyfuncs.interpolate",
+        "scipy.interpolate.lagrange",
+        "mpyc.thresha.recombine",
+    ),
     mutants=(
         Mutant("division of real numbers", "above * pow(below, -1, prime)", "int(above / below)", "real numbers"),
         Mutant("whole division", "above * pow(below, -1, prime)", "(above // below)", "whole-number division"),
@@ -169,7 +205,7 @@ def _weights(points: list[int], prime: int) -> list[int]:
         ),
         Mutant("no modulus", "return secret % prime", "return secret", "outside of 0"),
         Mutant(
-            "a share left out",
+            "threshold off by one: a share left out",
             "secret = 0\n",
             "secret = 0\n    shares = dict(list(shares.items())[1:])\n",
             "leave out a share",
@@ -237,4 +273,10 @@ def _wrong(shares: dict[int, int], prime: int) -> dict[str, int]:
             sum(value * weight for value, weight in zip(values, order, strict=True)) % prime
         ),
         "You leave out a share.": sum(v * w for v, w in zip(values[1:], later, strict=True)) % prime,
+        "You leave out the last share.": (
+            sum(v * w for v, w in zip(values[:-1], _weights(points[:-1], prime), strict=True)) % prime
+        ),
+        "That is the polynomial's value at 1. The secret is its value at 0.": each(
+            lambda at: prod(1 - x for x in points if x != points[at]) * pow(below(at), -1, prime)
+        ),
     }
