@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import pytest
 
 from llmsafety_lab.checking import exercise
-from tests.checking.styles import (
-    adversarial_attacks,
-    encrypted_computation,
-    parameter_efficient,
-    pretraining,
-    robust_training,
-)
+from tests.checking import styles
 from tests.checking.test_mutants import answered, labs  # noqa: F401
 
 POOL = """
@@ -34,8 +31,8 @@ WRITTEN = [
     ("fine_tuning.pool", POOL),
     *(
         pytest.param(id, source, id=f"{id} {number}")
-        for styles in (adversarial_attacks, encrypted_computation, parameter_efficient, pretraining, robust_training)
-        for id, sources in styles.RIGHT.items()
+        for topic in pkgutil.iter_modules(styles.__path__)
+        for id, sources in importlib.import_module(f"{styles.__name__}.{topic.name}").RIGHT.items()
         for number, source in enumerate(sources)
     ),
 ]
