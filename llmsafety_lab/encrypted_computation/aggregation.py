@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt64
 
-from llmsafety_lab.encrypted_computation.sharing import shamir_reconstruct, shamir_shares
+from llmsafety_lab.encrypted_computation.sharing import ring, shamir_reconstruct, shamir_shares
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -80,7 +80,14 @@ class Client:
         self._held[sender] = shares
 
     def masked(self, vector: Vector, keys: Mapping[int, bytes]) -> Vector:
-        """Return the vector plus this client's own mask plus its masks with each client in `keys`."""
+        """Return the vector plus this client's own mask plus its masks with each client in `keys`.
+
+        Raises
+        ------
+        ValueError
+            If the vector is not of the ring, or has not one dimension.
+        """
+        vector = _vector(vector, self.number)
         seeds = {other: agreed(self._key, key) for other, key in keys.items() if other != self.number}
         length = len(vector)
         return vector + expand(self._seed, length) + pairwise_mask(self.number, seeds, length)
@@ -97,6 +104,12 @@ class Client:
             raise RuntimeError(f"client {self.number} has revealed its shares; it does so once a round")
         self._revealed = True
         return {sender: shares[sender in arrived] for sender, shares in self._held.items()}
+
+
+def _vector(vector: Vector, client: int) -> Vector:
+    if np.ndim(vector) != 1:
+        raise ValueError(f"the vector of client {client} has one dimension; got shape {np.shape(vector)}")
+    return ring(vector)
 
 
 def agreed(mine: "X25519PrivateKey", theirs: bytes) -> bytes:
@@ -125,8 +138,11 @@ def unmask(
     Raises
     ------
     ValueError
-        If fewer clients than the threshold revealed their shares.
+        If nothing arrived, vectors have different lengths, or fewer clients than the threshold revealed their shares.
     """
+    if len({len(vector) for vector in masked.values()}) != 1:
+        lengths = sorted({len(vector) for vector in masked.values()})
+        raise ValueError(f"vectors of one length are needed, and at least one; got lengths {lengths}")
     if len(revealed) < threshold:
         raise ValueError(f"{threshold} clients are needed to remove the masks, and {len(revealed)} answered")
     total = np.add.reduce(np.stack(list(masked.values())), axis=0)

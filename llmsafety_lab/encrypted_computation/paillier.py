@@ -19,8 +19,10 @@ class PublicKey:
         Raises
         ------
         ValueError
-            If the number's absolute value is n / 2 or more.
+            If this is no whole number, or its absolute value is n / 2 or more.
         """
+        if not isinstance(message, int):
+            raise ValueError(f"a message is a whole number; got {message!r}: multiply real numbers and round them")
         if not 2 * abs(message) < self.n:
             raise ValueError(f"a message's absolute value is below n / 2, a number of {self.n.bit_length() - 1} bits")
         square = self.n**2

@@ -32,6 +32,21 @@ def encode(values: Float[np.ndarray, "*shape"]) -> Ring:
     return np.rint(values * 2**FRACTION).astype(np.int64).view(np.uint64)
 
 
+def ring(values: object) -> Ring:
+    """Return whole numbers as elements of the ring.
+
+    Raises
+    ------
+    ValueError
+        If something is not a whole number from 0 to 2^64 - 1, such as a real number that nobody encoded.
+    """
+    array = np.asarray(values)
+    whole = array.dtype.kind in "ui" or all(isinstance(one, int) and one < 2**64 for one in array.ravel().tolist())
+    if not whole or (array < 0).any():
+        raise ValueError("the ring holds whole numbers from 0 to 2^64 - 1; write real numbers into it with encode")
+    return array.astype(np.uint64)
+
+
 def decode(ring: Ring, fraction: int = FRACTION) -> Float[np.ndarray, "*shape"]:
     """Read real numbers back from the ring.
 
@@ -57,17 +72,25 @@ def additive_shares(secret: Ring, parties: int) -> UInt64[np.ndarray, " parties 
     Raises
     ------
     ValueError
-        If there are fewer than two parties.
+        If there are fewer than two parties, or the secret is not of the ring.
     """
     _refuse_alone(parties)
-    secret = np.asarray(secret, dtype=np.uint64)
+    secret = ring(secret)
     random = random_ring((parties - 1, *secret.shape))
     return np.concatenate([random, (secret - reconstruct(random))[None]])
 
 
 def reconstruct(shares: UInt64[np.ndarray, " parties *shape"]) -> Ring:
-    """Return the secret: the sum of its additive shares modulo 2^64."""
-    return np.add.reduce(np.asarray(shares, dtype=np.uint64), axis=0, keepdims=True)[0]
+    """Return the secret: the sum of its additive shares modulo 2^64.
+
+    Raises
+    ------
+    ValueError
+        If there is no share, or a share is not of the ring.
+    """
+    if not np.size(shares):
+        raise ValueError("there is no share to put together")
+    return np.add.reduce(ring(shares), axis=0, keepdims=True)[0]
 
 
 def shamir_shares(secret: int, threshold: int, parties: int) -> dict[int, int]:
@@ -92,7 +115,7 @@ def shamir_shares(secret: int, threshold: int, parties: int) -> dict[int, int]:
         If the secret does not fit into the field, or the threshold is not between 1 and the number of parties.
     """
     _refuse_alone(parties)
-    if not 0 <= secret < PRIME:
+    if not isinstance(secret, int) or not 0 <= secret < PRIME:
         raise ValueError("a secret is a whole number from 0 to PRIME - 1")
     if not 1 <= threshold <= parties:
         raise ValueError(f"a threshold is between 1 and the number of parties, {parties}; got {threshold}")
@@ -111,11 +134,13 @@ def shamir_reconstruct(shares: Mapping[int, int]) -> int:
     Raises
     ------
     ValueError
-        If there is no share, or a point is 0 modulo the prime or there twice.
+        If there is no share, a point is 0 modulo the prime or there twice, or something is not a whole number.
     """
     points = [point % PRIME for point in shares]
     if not points or 0 in points or len(set(points)) < len(points):
         raise ValueError("shares have different points, none of them 0, and there is at least one")
+    if not all(isinstance(number, int) for number in (*shares, *shares.values())):
+        raise ValueError("points and shares are whole numbers of Python")
     secret = 0
     for point, value in shares.items():
         others = [other for other in shares if other != point]
