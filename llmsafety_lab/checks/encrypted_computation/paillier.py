@@ -39,7 +39,7 @@ def _prime(dice: Dice, bits: int) -> int:
         Mutant(
             "few r in turn",
             "r = secrets.randbelow(n - 1) + 1",
-            "r = pow(secrets.randbelow(20) + 2, 3**40, n)",
+            "encrypt.at = getattr(encrypt, 'at', 0) + 1\n    r = pow(encrypt.at % 9 + 2, 3**40, n)",
             "same r serves",
         ),
         Mutant("r to the wrong power", "pow(r, n, square)", "pow(r, n + 1, square)", "to the power n"),
@@ -98,15 +98,15 @@ def check_encrypt(answer: Answer, dice: Dice) -> None:
     _expect_fresh(answer, n, order, sealed, draw(dice, 10**9))
     for message in (half + gap, -half - gap):
         try:
-            got = answer(message, n)
+            came = answer(message, n)
         except Failed as failed:
             if "ValueError" in f"{failed.message} {failed.got}":
                 continue
-            got = failed.message
+            came = failed.message
         raise Failed(
             f"A message of {message}, with absolute value above n / 2, is not refused: it would decrypt to another.",
             expected="a ValueError",
-            got=got,
+            got=came,
             hint="Raise a ValueError where abs(message) is n / 2 or more.",
         )
 
@@ -118,19 +118,19 @@ def _expect_fresh(answer: Answer, n: int, order: int, sealed: list[tuple[int, in
     drawn = [pow(one * pow(1 + n * message, -1, n**2) % n, root, n) for message, one in sealed]
     fresh = "a fresh r from 1 to n - 1 for each message, each as likely as another"
     hint = "Draw r as secrets.randbelow(n - 1) + 1, in each call."
-    expect(
-        len(set(drawn)) == len(drawn),
-        "The same r serves for two messages: whoever divides their ciphertexts reads the difference.",
-        expected=fresh,
-        got=f"{len(set(drawn))} different ones in {len(drawn)} calls",
-        hint=hint,
-    )
     upper = sum(2 * one > n for one in drawn)
     expect(
         0 < upper < len(drawn),
         "The random r is always in the same half of the numbers below n. Then it can be guessed or tried out.",
         expected=fresh,
         got=f"r from {min(drawn)} to {max(drawn)}",
+        hint=hint,
+    )
+    expect(
+        len(set(drawn)) == len(drawn),
+        "The same r serves for two messages: whoever divides their ciphertexts reads the difference.",
+        expected=fresh,
+        got=f"{len(set(drawn))} different ones in {len(drawn)} calls",
         hint=hint,
     )
 
