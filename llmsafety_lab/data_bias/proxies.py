@@ -81,7 +81,8 @@ def proxy_strength(
     tuple of float
         AUC, lower end, upper end. The interval is over rows drawn anew. Models of two folds share most of their rows,
         so the folds' results depend on each other; the variance is enlarged by Nadeau and Bengio's factor for that,
-        and the interval covers the truth more often than it says where the features are strong.
+        and the interval covers the truth more often than it says where the features are strong. Where they are pure
+        noise it covers one half somewhat less often than it says.
 
     Raises
     ------

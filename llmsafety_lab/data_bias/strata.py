@@ -128,12 +128,23 @@ def reversals(
     list of tuple
         (comparison, column, result) of each pair where at least two strata can be compared, with the sign over all
         rows and the standardised sign apart; the largest distance between the two gaps first.
+
+    Raises
+    ------
+    ValueError
+        If a label or a value of a column is missing, or a comparison has another length or other values.
     """
     found = []
+    columns = list(strata)
+    for column_name in columns:
+        column(table[column_name], f"the column {column_name}")
+    binary(table[label], "the labels")
     for name, chosen in comparisons.items():
-        member = np.asarray(chosen)
-        for column_name in strata:
-            here = member >= 0
+        member = column(chosen, f"the comparison {name}", len(table))
+        if not set(member.tolist()) <= {-1, 0, 1}:
+            raise ValueError(f"the comparison {name} must be 0, 1 and -1, where -1 is in neither group")
+        here = member >= 0
+        for column_name in columns:
             try:
                 result = stratify(table[label][here], member[here], table[column_name][here], least)
             except ValueError:

@@ -58,12 +58,14 @@ def reference_weights(groups: ArrayLike | Sequence[Any], reference: Mapping[Any,
     Raises
     ------
     ValueError
-        If the rows and the reference have other groups, or the shares do not sum to 1.
+        If the rows and the reference have other groups, a share is below 0, or the shares do not sum to 1.
     """
     group = column(groups, "the groups")
     names, a, counts = np.unique(group, return_inverse=True, return_counts=True)
     if set(names.tolist()) != set(reference) or not np.isclose(sum(reference.values()), 1, atol=1e-3):
         raise ValueError(f"the reference needs a share for each of {names.tolist()}, and their sum is 1")
+    if min(reference.values()) < 0:
+        raise ValueError(f"shares of the reference are at least 0; got {dict(reference)}")
     share = np.array([reference[name] for name in names.tolist()])
     return (share * len(group) / counts)[a]
 

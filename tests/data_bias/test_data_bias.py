@@ -264,6 +264,8 @@ def test_a_character_inside_of_a_word_is_not_the_word() -> None:
     assert character_words([list("他说其他人"), list("她和他们")], "他", ["其他"]) == (3, 2)
 
 
+SMALL = pd.DataFrame({"y": [0, 1, 0, 1], "s": ["x", "x", "y", "y"]})
+
 WRONG = {
     "no rows": lambda: group_rates([], []),
     "lengths": lambda: group_rates([0, 1], ["a"]),
@@ -285,6 +287,10 @@ WRONG = {
     "no weight": lambda: effective_size([]),
     "no draw": lambda: resample([1.0], 0),
     "thin strata": lambda: stratify([0, 1], [0, 1], ["x", "x"]),
+    "a negative share": lambda: reference_weights(["a", "b"], {"a": 1.5, "b": -0.5}),
+    "a gap in a stratum": lambda: reversals(SMALL.assign(s=["x", None, "x", "y"]), "y", {"g": [0, 1, 0, 1]}, ["s"]),
+    "rows of a comparison": lambda: reversals(SMALL, "y", {"g": [0, 1, 0]}, ["s"]),
+    "values of a comparison": lambda: reversals(SMALL, "y", {"g": [0, 1, 2, 1]}, ["s"]),
     "window": lambda: company(["a"], window=0),
     "no company": lambda: distinctive({}, {"a": 1}, {"a": 1}),
     "background": lambda: distinctive({"b": 1}, {"a": 1}, {"a": 1}),

@@ -21,18 +21,30 @@ FOLDED = "An AUC below 0.5 is no proxy found. Do not turn it round, or noise loo
 BEST = "You return the best fold. Take the mean of all."
 ONE = "You return the result of one fold. Take the mean of all."
 ACCURACY = "This is an accuracy. The AUC asks how often a row of group 1 scores higher than one of group 0."
+TIES = "Pairs with equal scores are lost. A tie counts one half."
+MIDDLE = "This is the median of the folds. Take the mean."
+WEIGHTED = "You weight the folds by their rows. Each fold counts alike."
+TWICE = "This is 2 AUC - 1. Return the AUC itself."
+SCALED = "You changed the features before the fit. Leave them as they are."
+COLUMN = "This is the AUC of one column. Fit the model on all columns together."
 POOLED = "You ranked scores of several models together. Compute an AUC in each fold and take the mean."
 
 
-def _case(dice: Dice, signal: float) -> tuple[tuple[np.ndarray, ...], dict[str, list[float]]]:
-    """Return arguments, and what the right answer and the usual mistakes give for them: alternatives by their hint."""
+def _case(dice: Dice, signal: float, coarse: bool = False) -> tuple[tuple[np.ndarray, ...], dict[str, list[float]]]:
+    """Return arguments, and what the right answer and the usual mistakes give for them: alternatives by their hint.
+
+    A `coarse` case has one column of few values, so that many pairs of rows tie.
+    """
     group = dice.integers(0, 1, ROWS).numpy()
     features = dice.normal(ROWS, WIDTH).numpy()
     features[:, 3] += signal * group
+    if coarse:
+        features = features[:, 3:4].round().clip(-1, 2)
     fold = dice.integers(2, 4, ROWS).numpy()
     every = LogisticRegression().fit(features, group)
     pooled = np.zeros(ROWS)
     found: dict[str, list[float]] = {}
+    alike = (features - features.mean(0)) / features.std(0)
     for one in np.unique(fold):
         test = fold == one
         model = LogisticRegression().fit(features[~test], group[~test])
@@ -46,16 +58,33 @@ def _case(dice: Dice, signal: float) -> tuple[tuple[np.ndarray, ...], dict[str, 
             SWAPPED: roc_auc_score(group[~test], own.decision_function(features[~test])),
             DECISIONS: roc_auc_score(group[test], model.predict(features[test])),
             UPSIDE_DOWN: 1 - area,
+            SCALED: _area(LogisticRegression().fit(alike[~test], group[~test]), alike[test], group[test]),
+            TWICE: 2 * area - 1,
             FOLDED: max(area, 1 - area),
+            TIES: _wins(pooled[test], group[test]),
             ACCURACY: float((model.predict(features[test]) == group[test]).mean()),
         }.items():
             found.setdefault(words, []).append(float(value))
     means = {words: [float(np.mean(values))] for words, values in found.items()}
     areas = found[""]
     means |= {BEST: [max(areas)], ONE: [areas[0], areas[-1]], POOLED: [float(roc_auc_score(group, pooled))]}
+    means |= {
+        MIDDLE: [float(np.median(areas))],
+        WEIGHTED: [float(np.average(areas, weights=np.unique(fold, return_counts=True)[1]))],
+        COLUMN: [float(roc_auc_score(group, features[:, j])) for j in range(features.shape[1])],
+    }
     means[SEEN] += [float(roc_auc_score(group, every.decision_function(features)))]
     means[FOLDED] += [max(means[""][0], 1 - means[""][0])]
     return (features, group, fold), means
+
+
+def _area(model: LogisticRegression, features: np.ndarray, group: np.ndarray) -> float:
+    return float(roc_auc_score(group, model.decision_function(features)))
+
+
+def _wins(scores: np.ndarray, group: np.ndarray) -> float:
+    """Return the share of pairs that are in the right order, ties not counted."""
+    return float((scores[group == 1][:, None] > scores[group == 0][None]).mean())
 
 
 @exercise(
@@ -66,7 +95,19 @@ def _case(dice: Dice, signal: float) -> tuple[tuple[np.ndarray, ...], dict[str, 
     importance=5,
     minutes=15,
     answer="proxy",
-    forbid=("sklearn.model_selection.cross_val_score", "sklearn.model_selection.cross_validate"),
+    forbid=(
+        "sklearn.model_selection.cross_val_score",
+        "sklearn.model_selection.cross_validate",
+        "sklearn.model_selection.cross_val_predict",
+        "sklearn.model_selection.permutation_test_score",
+        "sklearn.model_selection.validation_curve",
+        "sklearn.model_selection.learning_curve",
+        "sklearn.model_selection.GridSearchCV",
+        "sklearn.model_selection.RandomizedSearchCV",
+        "sklearn.linear_model.LogisticRegressionCV",
+        "sklearn.feature_selection.RFECV",
+        "sklearn.feature_selection.SequentialFeatureSelector",
+    ),
     mutants=(
         Mutant("trained on the test rows", "fit(features[~test], group[~test])", "fit(features, group)", "saw"),
         Mutant("swapped", "fit(features[~test], group[~test])", "fit(features[test], group[test])", "saw"),
@@ -95,17 +136,26 @@ def _case(dice: Dice, signal: float) -> tuple[tuple[np.ndarray, ...], dict[str, 
             "areas.append(float(((scores > 0.5) == group[test]).mean()))",
             "accuracy",
         ),
+        Mutant(
+            "ties lost",
+            "areas.append(roc_auc_score(group[test], scores))",
+            "areas.append(float((scores[group[test] == 1][:, None] > scores[group[test] == 0][None]).mean()))",
+            "tie",
+        ),
         Mutant("last fold", "np.mean(areas)", "areas[-1]", "one fold"),
     ),
 )
 def check_proxy(answer: Answer, dice: Dice) -> None:
     cases = {}
-    for name, signal in (("pure noise", 0.0), ("a signal", 1.0), ("a weak signal", 0.4)):
+    for name, signal in (("pure noise", 0.0), ("a signal", 1.0), ("a weak signal", 0.4), ("few values", 1.2)):
+        coarse = name == "few values"
         for _ in range(20):
-            arguments, means = _case(dice, signal)
+            arguments, means = _case(dice, signal, coarse)
             right = means[""][0]
             turned = means[FOLDED][0] - right > 0.01 or signal > 0
-            if turned and all(abs(means[words][0] - right) > 0.006 for words in (POOLED, DECISIONS, UPSIDE_DOWN)):
+            if coarse or (
+                turned and all(abs(means[words][0] - right) > 0.006 for words in (POOLED, DECISIONS, UPSIDE_DOWN))
+            ):
                 break
         cases[name] = (arguments, means)
     got = {}

@@ -40,6 +40,19 @@ def _around_rate(positive: int, rows: int) -> tuple[float, float, float]:
     return rate, rate - (high - low) / 2, rate + (high - low) / 2
 
 
+def _agresti(positive: int, rows: int) -> tuple[float, float, float]:
+    middle = (positive + Z**2 / 2) / (rows + Z**2)
+    half = Z * math.sqrt(middle * (1 - middle) / (rows + Z**2))
+    return positive / rows, middle - half, middle + half
+
+
+def _with_rate(rate: float, rows: int) -> tuple[float, float]:
+    """Return the ends for a rate that need not be a whole number of rows."""
+    middle = (rate + Z**2 / (2 * rows)) / (1 + Z**2 / rows)
+    half = Z * math.sqrt(rate * (1 - rate) / rows + Z**2 / (4 * rows**2)) / (1 + Z**2 / rows)
+    return middle - half, middle + half
+
+
 @exercise(
     "data_bias.rates",
     "A rate for each group, with an interval",
@@ -114,6 +127,14 @@ def check_rates(answer: Answer, dice: Dice) -> None:
         ),
         "This interval is one standard error wide to each side: for 95% take z = 1.96.": scaled(1.0),
         "With z = 1.645 this is a 90% interval: for 95% take z = 1.96, since both sides count.": scaled(1.645),
+        "With z = 2.576 this is a 99% interval: for 95% take z = 1.96.": scaled(2.576),
+        "These are percentages. Return shares between 0 and 1.": 100 * table(wilson),
+        "This is Agresti and Coull's interval: it has Wilson's middle, and ends that are too far away.": table(
+            _agresti
+        ),
+        "The share is that of its own group: divide by the group's rows, not by all rows.": table(
+            lambda yes, rows: (yes / total, *_with_rate(yes / total, rows))
+        ),
         "The lower end comes first.": table(wilson)[:, [0, 2, 1]],
         "Under the root, divide rate (1 - rate) by the number of rows.": table(undivided),
         "This is the share of label 0.": table(lambda yes, rows: wilson(rows - yes, rows)),
@@ -189,6 +210,19 @@ def check_difference(answer: Answer, dice: Dice) -> None:
             turned: (-gap, -gap - math.hypot(p - a, d - q), -gap + math.hypot(b - p, q - c)),
             f"You turned it round. {turned}": (-gap, -right[2], -right[1]),
             "The error of both groups counts.": (gap, a - q, b - q),
+            "The order is difference, low, high: the difference comes first.": (right[1], gap, right[2]),
+            "The order is difference, low, high: the lower end comes first.": (gap, right[2], right[1]),
+            "A difference can be below 0: do not cut its interval off there.": (gap, max(right[1], 0.0), right[2]),
+            "The interval is not symmetric around the difference: each side has its own errors.": (
+                gap,
+                gap - max(gap - right[1], right[2] - gap),
+                gap + max(gap - right[1], right[2] - gap),
+            ),
+            "You take half the length of each interval. These are not symmetric: take each side's own error.": (
+                gap,
+                gap - math.hypot((b - a) / 2, (d - c) / 2),
+                gap + math.hypot((b - a) / 2, (d - c) / 2),
+            ),
         }
         got = column(answer(list(first), list(second)), 3, "The answer", "Return three numbers: difference, low, high.")
         tensors = {words: torch.tensor(value, dtype=torch.float64) for words, value in mistakes.items()}

@@ -57,6 +57,9 @@ def check_weights(answer: Answer, dice: Dice) -> None:
         "The fraction is upside down: rows of a rare pair must weigh more, not less.": 1 / right,
         "The mean of the weights must be 1: take shares of all rows, not counts.": right / n,
         "The mean of the weights must be 1. Take shares, not counts.": right * n,
+        "The weights are those of the right rows in another order. Keep the order of the rows.": right.sort().values,
+        "These are whole numbers: the weights need their decimals.": right.floor(),
+        "This is 1 / count of the pair. P(label) P(group) is missing above.": each(lambda a, y: 1 / cells[a, y]),
         "These weights make the groups equally large and leave their rates apart.": each(
             lambda a, y: n / (3 * size[a])
         ),
@@ -132,6 +135,10 @@ def check_effective(answer: Answer, dice: Dice) -> None:
         "This is the root of the effective size: square the sum.": table(lambda w: w.sum() / (w**2).sum() ** 0.5),
         "Below stand the squared weights of the group alone, not those of all rows.": table(
             lambda w: w.sum() ** 2 / (weights**2).sum()
+        ),
+        "This is a rounded number. The effective size need not be whole.": right.round(),
+        "This is the effective size over the number of rows. Leave the rows in.": table(
+            lambda w: w.mean() ** 2 / (w**2).mean()
         ),
         "This is the effective size of all rows together: give each group its own.": table(
             lambda w: weights.sum() ** 2 / (weights**2).sum()
