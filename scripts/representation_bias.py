@@ -19,7 +19,7 @@ from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.representation_bias.likelihood import pair_logs, token_logs
 
 RESULT = Path(__file__).parents[1] / "results" / "representation_bias.json"
-SEED, SENTENCES, QUESTIONS, DECISIONS = 0, 600, 48, 8
+SEED, SENTENCES, QUESTIONS, DECISIONS = 0, 600, 112, 70
 LETTERS, ANSWERS = (" A", " B", " C"), (" Yes", " No")
 ORDERS = ("Answer with yes or no.", "Answer with no or yes.")
 
