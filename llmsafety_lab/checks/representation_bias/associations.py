@@ -31,9 +31,12 @@ def _vectors(dice: Dice, words: int, width: int) -> Tensor:
     answer="association",
     forbid=(
         "sklearn.metrics.pairwise.cosine_similarity",
+        "sklearn.metrics.pairwise.cosine_distances",
+        "sklearn.metrics.pairwise.paired_cosine_distances",
         "scipy.spatial.distance.cosine",
         "scipy.spatial.distance.cdist",
         "torch.nn.functional.cosine_similarity",
+        "torch.nn.CosineSimilarity",
     ),
     mutants=(
         Mutant(
