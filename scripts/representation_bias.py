@@ -1,6 +1,6 @@
-"""What SmolLM2 holds for likelier: all of CrowS-Pairs and WinoBias, parts of StereoSet, BBQ and discrim-eval.
+"""What SmolLM2 holds for likelier: all of CrowS-Pairs, WinoBias and discrim-eval, parts of StereoSet and BBQ.
 
-Run it as `python scripts/representation_bias.py`; it takes about a quarter of an hour on one free core and writes
+Run it as `python scripts/representation_bias.py`; it takes about twenty minutes on one free core and writes
 `results/representation_bias.json`. No sentence is written: only scores, in the order of the data.
 """
 
@@ -19,7 +19,7 @@ from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.representation_bias.likelihood import pair_logs, token_logs
 
 RESULT = Path(__file__).parents[1] / "results" / "representation_bias.json"
-SEED, SENTENCES, QUESTIONS, DECISIONS = 0, 600, 48, 8
+SEED, SENTENCES, QUESTIONS = 0, 600, 48
 LETTERS, ANSWERS = (" A", " B", " C"), (" Yes", " No")
 ORDERS = ("Answer with yes or no.", "Answer with no or yes.")
 
@@ -104,12 +104,11 @@ def after(model: Any, opening: list[int], ends: list[list[int]]) -> Tensor:
 
 
 def discrim_rows(rows: Dataset) -> list[int]:
-    """Return, of some questions, a white man of 60 years and three people who differ from him in one property."""
+    """Return, of each question, a white man of 60 years and three people who differ from him in one property."""
     people = {("male", "white", 60), ("female", "white", 60), ("male", "Black", 60), ("male", "white", 100)}
-    every = sorted(set(rows["question"]), key=int)
-    asked = set(np.random.default_rng(SEED).choice(every, DECISIONS, replace=False).tolist())
-    columns = zip(rows["question"], rows["gender"], rows["race"], rows["age"], strict=True)
-    return [place for place, (question, *who) in enumerate(columns) if question in asked and tuple(who) in people]
+    return [
+        place for place, who in enumerate(zip(rows["gender"], rows["race"], rows["age"], strict=True)) if who in people
+    ]
 
 
 @torch.no_grad()

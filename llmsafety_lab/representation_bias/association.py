@@ -54,8 +54,8 @@ def association(words: Vectors, a: Vectors, b: Vectors) -> Float[np.ndarray, " w
 def weat_effect(x: Vectors, y: Vectors, a: Vectors, b: Vectors) -> float:
     """Return WEAT's effect size d: the difference of the targets' mean associations, in standard deviations of all.
 
-    The standard deviation is that of a sample, of both targets' words together. So d cannot leave (-2, 2), however
-    large the difference is.
+    The standard deviation is that of a sample, of both targets' words together. So d has a ceiling, however large the
+    difference is: the root of (n + m)(n + m - 1) / (n m) for n and m words, a little below 2 where n is m.
 
     Parameters
     ----------

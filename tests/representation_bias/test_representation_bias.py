@@ -71,7 +71,15 @@ def test_associations_do_not_feel_lengths_and_swap_with_their_sets(seed: int, xs
     assert association(x * stretch, a, b) == pytest.approx(by_loop)
     assert association(x, b, a) == pytest.approx(-association(x, a, b))
     assert weat_effect(x, y, a, b) == pytest.approx(-weat_effect(y, x, a, b))
-    assert abs(weat_effect(x, y, a, b)) < 2
+    assert abs(weat_effect(x, y, a, b)) <= math.sqrt((xs + ys) * (xs + ys - 1) / (xs * ys)) + 1e-9
+
+
+@pytest.mark.parametrize(("xs", "ys"), [(4, 4), (1, 9)])
+def test_the_ceiling_of_the_effect_size_is_reached_and_lies_above_two_for_unequal_sets(xs: int, ys: int) -> None:
+    a, b = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    d = weat_effect(np.repeat(a, xs, axis=0), np.repeat(b, ys, axis=0), a, b)
+    assert d == pytest.approx(math.sqrt((xs + ys) * (xs + ys - 1) / (xs * ys)))
+    assert (d > 2) == (xs != ys)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 5), st.integers(2, 5), st.booleans())

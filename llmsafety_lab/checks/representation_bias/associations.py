@@ -31,9 +31,12 @@ def _vectors(dice: Dice, words: int, width: int) -> Tensor:
     answer="association",
     forbid=(
         "sklearn.metrics.pairwise.cosine_similarity",
+        "sklearn.metrics.pairwise.cosine_distances",
+        "sklearn.metrics.pairwise.paired_cosine_distances",
         "scipy.spatial.distance.cosine",
         "scipy.spatial.distance.cdist",
         "torch.nn.functional.cosine_similarity",
+        "torch.nn.CosineSimilarity",
     ),
     mutants=(
         Mutant(
@@ -135,6 +138,8 @@ def check_association(answer: Answer, dice: Dice) -> None:
             (words / words.norm() @ (a / a.norm()).T).mean(1) - (words / words.norm() @ (b / b.norm()).T).mean(1)
         ),
         "You lost the sign: what is closer to b has to come out below 0.": exact.abs(),
+        "Subtract the mean cosine with b: a word may be close to both.": (unit @ of_a.T).mean(1),
+        "The mean cosine with a minus that with b, not plus.": (unit @ of_a.T).mean(1) + (unit @ of_b.T).mean(1),
         "The mean cosine with a minus, not over, that with b.": (unit @ of_a.T).mean(1) / (unit @ of_b.T).mean(1),
     }
     called = answer.trace(words.numpy(), a.numpy(), b.numpy())
@@ -213,6 +218,9 @@ def check_effect(answer: Answer, dice: Dice) -> None:
             ),
             "This is Cohen's d with the mean of two variances. WEAT's is over the spread of both sets laid together.": (
                 gap / ((x.var() + y.var()) / 2).sqrt()
+            ),
+            "This is over the spread within the sets (population). WEAT's is over that of both sets laid together.": (
+                gap / ((len(x) * x.var(unbiased=False) + len(y) * y.var(unbiased=False)) / len(of_all)).sqrt()
             ),
             "You divided by the variance. Divide by its root, the standard deviation.": gap / spread**2,
             "The difference is not divided by anything: divide it by the standard deviation of all associations.": gap,

@@ -51,6 +51,7 @@ def _mistakes(x: np.ndarray, y: np.ndarray, gaps: np.ndarray) -> dict[str, float
         "Divide into halves only where x and y are as large: the first set has as many words as x.": float(
             (np.abs(_gaps(x, y, len(every) // 2)) >= abs(seen) - _SLACK).mean()
         ),
+        "This is half of the p-value. Both directions count, each in full.": float(as_far.mean()) / 2,
         "You doubled a one-sided p-value. The two tails need not be equally large: count both.": min(
             1.0, 2 * float((gaps * np.sign(seen) >= abs(seen) - _SLACK).mean())
         ),

@@ -65,6 +65,7 @@ def _equal(first: Tensor, second: Tensor, along: Tensor) -> tuple[Tensor, Tensor
         ),
         Mutant("pair not neutral", "rest = mean - (mean @ along)[:, None] * along", "rest = mean", "pair's mean"),
         Mutant("equal in all", "rest + side", "rest", "the same"),
+        Mutant("sign of the first", "np.sign((first - second) @ along)", "np.sign(first @ along)", "of the first word"),
         Mutant("sign lost", "np.sign((first - second) @ along)[:, None]", "1", "other side"),
         Mutant(
             "not of length 1",
@@ -91,11 +92,11 @@ def check_hard_debias(answer: Answer, dice: Dice) -> None:
     words = _unit(dice.normal(dice.integer(5, 6), width))
     along = _unit(dice.normal(1, width))[0]
     direction = (1.5 + float(dice.uniform(1))) * along
-    first, second = _unit(dice.normal(pairs, width)), _unit(dice.normal(pairs, width))
-    gap = ((first - second) @ along).abs().clamp(min=0.3) * torch.tensor([1.0, -1.0, 1.0, -1.0])
+    # Both words of a pair may lie on one side of 0: which of them goes further is what counts.
+    far = torch.tensor([[0.2, 0.55], [0.1, -0.4], [0.7, 0.3], [-0.7, -0.3]]).double() + 0.1 * dice.uniform(pairs, 1)
     first, second = (
-        _unit(_rest(first, along) + gap[:, None] * along),
-        _unit(_rest(second, along) - gap[:, None] * along),
+        (1 - side**2).sqrt()[:, None] * _unit(_rest(dice.normal(pairs, width), along)) + side[:, None] * along
+        for side in far.T
     )
     called = answer.trace(words.numpy(), first.numpy(), second.numpy(), direction.numpy())
     asked = "(words, first, second)"
@@ -151,6 +152,9 @@ def check_hard_debias(answer: Answer, dice: Dice) -> None:
         ),
         "The vectors have another length: what is missing to length 1 belongs along the direction.": (
             rest + sign * apart * along
+        ),
+        "The sign is not that of the first word: look at which of the two goes further along the direction.": (
+            rest + (first @ along).sign()[:, None] * size.sqrt() * along
         ),
         "Take the root: the squares of the rest and of the part along the direction sum to 1.": rest
         + sign * size * along,
