@@ -43,7 +43,7 @@ def _place(score: float, edges: list[float]) -> int:
             "edges of its own",
             "    last = len(edges) - 2\n",
             "    edges = [0.0, 0.2, 0.5, 0.6, 1.0]\n    last = len(edges) - 2\n",
-            "lower end",
+            "n of the bins",
         ),
         Mutant("empty bin is 0", "ones / n if n else None", "ones / n if n else 0.0", "nobody"),
         Mutant("empty bin divides", "ones / n if n else None", "ones / n", "stopped with"),
@@ -69,7 +69,7 @@ def _place(score: float, edges: list[float]) -> int:
     ),
 )
 def check_calibration(answer: Answer, dice: Dice) -> None:
-    first = round(0.12 + 0.1 * float(dice.uniform(1)), 2)
+    first = round(0.22 + 0.1 * float(dice.uniform(1)), 2)
     edges = [0.0, first, round(first + 0.3, 2), round(first + 0.4, 2), 1.0]
     truth: list[int] = []
     scores: list[float] = []
