@@ -39,6 +39,12 @@ def _place(score: float, edges: list[float]) -> int:
             "score > edge for edge in edges[1:]",
             "lower end",
         ),
+        Mutant(
+            "edges of its own",
+            "    last = len(edges) - 2\n",
+            "    edges = [0.0, 0.2, 0.5, 0.6, 1.0]\n    last = len(edges) - 2\n",
+            "n of the bins",
+        ),
         Mutant("empty bin is 0", "ones / n if n else None", "ones / n if n else 0.0", "nobody"),
         Mutant("empty bin divides", "ones / n if n else None", "ones / n", "stopped with"),
         Mutant(
@@ -63,16 +69,15 @@ def _place(score: float, edges: list[float]) -> int:
     ),
 )
 def check_calibration(answer: Answer, dice: Dice) -> None:
-    edges = [0.0, 0.2, 0.5, 0.6, 1.0]
+    first = round(0.22 + 0.1 * float(dice.uniform(1)), 2)
+    edges = [0.0, first, round(first + 0.3, 2), round(first + 0.4, 2), 1.0]
     truth: list[int] = []
     scores: list[float] = []
     group: list[str] = []
     for name, count in (("north", dice.integer(50, 70)), ("south", dice.integer(20, 30)), ("east", 6)):
         for i in range(count):
             drawn = round(float(dice.uniform(1)) ** 1.5, 3)
-            score = (
-                (0.2, 0.5, 1.0, 0.6, 0.0)[i] if i < 5 and name != "east" else drawn * 0.45 if name == "east" else drawn
-            )
+            score = (*edges[1:], 0.0)[i] if i < 5 and name != "east" else drawn * 0.45 if name == "east" else drawn
             truth.append(int(float(dice.uniform(1)) < (0.2 + 0.6 * score if i >= 5 else 0.5)))
             scores.append(score)
             group.append(name)

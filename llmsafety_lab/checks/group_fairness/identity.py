@@ -22,6 +22,7 @@ from llmsafety_lab.checks.group_fairness.shared import CLOSE
         Mutant("predictive value upside down", "ppv / (1 - ppv)", "(1 - ppv) / ppv", "PPV / (1 - PPV)"),
         Mutant("the true positive rate", "fnr = 1 - fpr *", "fnr = fpr *", "true positive rate"),
         Mutant("clipped", "if -1e-12 <= fnr <= 1 else None", "if -1e-12 <= fnr <= 1 else 0.0", "None"),
+        Mutant("a little below zero", "-1e-12 <= fnr <= 1", "-0.2 <= fnr <= 1", "None"),
         Mutant("below zero", "return fnr if -1e-12 <= fnr <= 1 else None", "return fnr", "None"),
         Mutant("base rate left out", "fpr * (1 - base_rate) / base_rate *", "fpr *", "base rate"),
         Mutant("shares for odds", "(1 - base_rate) / base_rate", "1 / base_rate", "wrong"),
@@ -57,16 +58,23 @@ def check_identity(answer: Answer, dice: Dice) -> None:
         }
         slip = next((words for words, wrong in slips.items() if abs(wrong - value) < CLOSE), hint)
         expect(abs(value - fnr) < CLOSE, f"FNR is wrong, {counts}.", expected=fnr, got=value, hint=slip)
-    low = 0.05 + 0.1 * float(dice.uniform(1))
-    got = answer(low, 0.8, 0.4)
+    for below in (0.01, 0.1, 0.4, 3.0):
+        _impossible(answer, dice, below * (1 + 0.5 * float(dice.uniform(1))))
+    edge = answer(0.5, 0.75, 1 / 3)
+    if edge is None or abs(expect_number(edge, "The false negative rate")) > CLOSE:
+        raise Failed("With p = 0.5, PPV = 0.75 and FPR = 1/3 nobody is missed.", expected=0.0, got=edge)
+
+
+def _impossible(answer: Answer, dice: Dice, below: float) -> None:
+    """Ask for three values that leave a false negative rate of minus `below`."""
+    low, ppv = 0.05 + 0.1 * float(dice.uniform(1)), 0.8
+    fpr = (1 + below) * low / (1 - low) * (1 - ppv) / ppv
+    got = answer(low, ppv, fpr)
     hint = "FNR would be below 0: nobody can have these three values. Say so by None; a value cut off at 0 hides it."
     if got is not None:
         raise Failed(
-            f"No classifier has a base rate of {low:.2f}, a PPV of 0.8 and an FPR of 0.4.",
+            f"No classifier has a base rate of {low:.3f}, a PPV of {ppv} and an FPR of {fpr:.3f}.",
             expected="None",
             got=got,
             hint=hint,
         )
-    edge = answer(0.5, 0.75, 1 / 3)
-    if edge is None or abs(expect_number(edge, "The false negative rate")) > CLOSE:
-        raise Failed("With p = 0.5, PPV = 0.75 and FPR = 1/3 nobody is missed.", expected=0.0, got=edge)

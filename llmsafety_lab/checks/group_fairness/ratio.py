@@ -88,6 +88,7 @@ def _slips(a: int, n: int, b: int, m: int) -> dict[str, tuple[float, float, floa
         Mutant("no square root", ") ** 0.5", ")", "square root"),
         Mutant("90 percent", "1.959963984540054", "1.6448536269514722", "90%"),
         Mutant("nobody selected", "if not a:", "if a < 0:", "stopped with"),
+        Mutant("few selected", "if not a:", "if a < 0.05 * n:", "entry of"),
         Mutant("nobody selected is skipped", "            found[name] = (0.0, None, None)\n", "", "lacks"),
     ),
 )
@@ -97,12 +98,14 @@ def check_ratio(answer: Answer, dice: Dice) -> None:
         "south": dice.integer(60, 90),
         "east": dice.integer(24, 40),
         "west": dice.integer(8, 14),
+        "isle": dice.integer(150, 220),
     }
     selected = {
         "north": of["north"] * 2 // 5,
         "south": of["south"] * 3 // 4,
         "east": of["east"] * dice.integer(40, 65) // 100,
         "west": 0,
+        "isle": dice.integer(2, 5),
     }
     top, m, b = "south", of["south"], selected["south"]
     sure = f"selected {selected} of {of}"
@@ -130,6 +133,10 @@ def check_ratio(answer: Answer, dice: Dice) -> None:
             words = "Where nobody is selected the ratio is 0, and its logarithm has no interval: (0.0, None, None)."
             expect(ok, f"The entry of {name!r} is wrong.", expected=right, got=three, hint=words)
             continue
+        if None in three:
+            raise Failed(
+                f"The entry of {name!r} has None, and {a} of {n} were selected.", expected="numbers", got=three
+            )
         values = [expect_number(value, f"A number of {name!r}") for value in three]
         exact = _katz(a, n, b, m)
         ratios = {

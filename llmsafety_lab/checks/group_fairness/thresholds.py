@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Callable
+from itertools import pairwise, product
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
@@ -62,6 +63,18 @@ def _best(counts: Counts, cuts: list[int], limit: float) -> tuple[float, dict[st
             "largest minus the smallest",
         ),
         Mutant("first two groups", "max(fprs) - min(fprs)", "abs(fprs[0] - fprs[1])", "any two groups"),
+        Mutant(
+            "neighbours only",
+            "max(fprs) - min(fprs)",
+            "max(abs(a - b) for a, b in zip(fprs, fprs[1:]))",
+            "any two groups",
+        ),
+        Mutant(
+            "shares of errors added",
+            "return fp + fn,",
+            "return (fp + fn) / sum(z + o for _, z, o in rows),",
+            "fewer errors",
+        ),
         Mutant("gap ignored", "if gap <= limit + 1e-9", "if True", "more than the limit"),
         Mutant(
             "one threshold for all",
@@ -89,6 +102,46 @@ def check_thresholds(answer: Answer, dice: Dice) -> None:
         for reverse in (False, True):
             given = dict(reversed(counts.items())) if reverse else counts
             _one(answer, given, cuts, limit)
+    for slip in (_weighted, _neighbours):
+        counts, limit = _telling(dice, cuts, slip)
+        _one(answer, counts, cuts, limit)
+
+
+def _neighbours(rows: list[tuple[int, float, int]]) -> tuple[float, float]:
+    """Return the errors, and the largest gap between a group and the next: not that between any two."""
+    rates = [rate for _, rate, _ in rows]
+    return sum(errors for errors, _, _ in rows), max(abs(a - b) for a, b in pairwise(rates))
+
+
+def _weighted(rows: list[tuple[int, float, int]]) -> tuple[float, float]:
+    """Return the sum of the shares of errors, in which a small group counts as much as a large one, and the gap."""
+    rates = [rate for _, rate, _ in rows]
+    return sum(errors / size for errors, _, size in rows), max(rates) - min(rates)
+
+
+def _telling(
+    dice: Dice, cuts: list[int], slip: Callable[[list[tuple[int, float, int]]], tuple[float, float]]
+) -> tuple[Counts, float]:
+    """Draw counts on which this mistake gives a wrong answer."""
+    for _ in range(200):
+        counts, limit = _drawn(dice, 3), round(0.1 + 0.1 * float(dice.uniform(1)), 2)
+        names = list(counts)
+        counts[names[0]] = [(score, 4 * zeros, 4 * ones) for score, zeros, ones in counts[names[0]]]
+        counts = {names[i]: counts[names[i]] for i in sorted(range(3), key=lambda _: float(dice.uniform(1)))}
+        least, _ = _best(counts, cuts, limit)
+        of = {
+            name: {cut: (*_errors(rows, cut), sum(z + o for _, z, o in rows)) for cut in cuts}
+            for name, rows in counts.items()
+        }
+        found = []
+        for chosen in product(cuts, repeat=3):
+            rows = [of[name][cut] for name, cut in zip(counts, chosen, strict=True)]
+            errors, gap = slip(rows)
+            if gap <= limit + 1e-9:
+                found.append((errors, sum(e for e, _, _ in rows)))
+        if min(found)[1] != least:
+            break
+    return counts, limit
 
 
 def _one(answer: Answer, counts: Counts, cuts: list[int], limit: float) -> None:
