@@ -15,6 +15,7 @@ from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, are, expect, expect_list, expect_number, expect_tensor, kind_of
 
 PACKAGE = "llmsafety_lab.membership_inference"
+CURVES = ("sklearn.metrics.roc_curve", "sklearn.metrics.det_curve", "sklearn.metrics.RocCurveDisplay")
 
 
 def numbers(got: Any, shape: tuple[int, ...], what: str) -> Tensor:
@@ -24,7 +25,8 @@ def numbers(got: Any, shape: tuple[int, ...], what: str) -> Tensor:
     elif isinstance(got, list | tuple):
         try:
             got = torch.tensor(
-                [[float(v) for v in row] if isinstance(row, list | tuple) else float(row) for row in got]
+                [[float(v) for v in row] if isinstance(row, list | tuple) else float(row) for row in got],
+                dtype=torch.float64,
             )
         except (ValueError, TypeError, RuntimeError):
             raise Failed(f"{what} are a list that holds something else than numbers.", expected=str(shape)) from None
@@ -69,8 +71,11 @@ def _drawn(dice: Dice, count: int, share: float, effect: float) -> tuple[np.ndar
         f"{PACKAGE}.measures.auc",
         "sklearn.metrics.roc_auc_score",
         "sklearn.metrics.auc",
-        "sklearn.metrics.roc_curve",
+        *CURVES,
+        "sklearn.metrics.get_scorer",
         "scipy.stats.mannwhitneyu",
+        "scipy.stats.ranksums",
+        "scipy.stats.somersd",
     ),
     mutants=(
         Mutant(
@@ -200,7 +205,7 @@ RATES = {
     importance=5,
     minutes=12,
     answer="tpr_at_fpr",
-    forbid=(f"{PACKAGE}.measures.tpr_at_fpr", f"{PACKAGE}.measures.roc_curve_log", "sklearn.metrics.roc_curve"),
+    forbid=(f"{PACKAGE}.measures.tpr_at_fpr", f"{PACKAGE}.measures.roc_curve_log", *CURVES),
     mutants=(
         Mutant(
             "quantile of the members", "np.sort(outside)[-allowed - 1]", "np.sort(inside)[-allowed - 1]", "quantile of"
@@ -222,6 +227,7 @@ RATES = {
         Mutant("always 0.1%", "    allowed = int(fpr", "    fpr = 0.1\n    allowed = int(fpr", "wrong"),
         Mutant("the level ignored", "len(inside), level, exact", "len(inside), exact", "level=0.8"),
         Mutant("no refusal", "    if not allowed:", "    if False:", "cannot show"),
+        Mutant("cut off without the hair", "int(fpr * len(outside) + 1e-9)", "int(fpr * len(outside))", "28.999"),
     ),
 )
 def check_rate(answer: Answer, dice: Dice) -> None:
@@ -262,6 +268,17 @@ def check_rate(answer: Answer, dice: Dice) -> None:
         "The interval at level=0.8 is wrong: the level is an argument.",
         expected=[round(share.low, 4), round(share.high, 4)],
         got=[round(float(v), 4) for v in wide[1:]],
+    )
+    fine = (torch.randperm(160, generator=dice.generator).numpy()).astype(float)
+    some = np.arange(160) < 60
+    got = expect_list(answer(fine, some, 0.29), "The answer at 29% of a hundred", length=3)
+    exact = _rate(fine, some, 0.29)
+    expect(
+        bool(np.allclose([float(v) for v in got], exact, atol=1e-6)),
+        "Of a hundred non-members a rate of 0.29 allows 29: the answer is wrong there.",
+        expected=[round(v, 4) for v in exact],
+        got=[round(float(v), 4) for v in got],
+        hint="In binary numbers 0.29 * 100 is 28.999999999999996. Add 1e-9 before you cut off.",
     )
     few = members.nonzero()[0][:4].tolist() + (~members).nonzero()[0][:8].tolist()
     refuses(
