@@ -186,7 +186,7 @@ RATES = {
     "with ties the threshold has to go above all of them.",
     "last accused": "Ties: other non-members have the same score as the last one that you accuse, and then more are "
     "accused than the rate allows.",
-    "one less": "You accuse one non-member less than the rate allows.",
+    "one less": "You accuse one non-member less than the rate allows. Did you add 1e-9 before you cut off?",
     "rounded": "You round the number of non-members that may be accused: the rate is a bound, so round down.",
     "rounded up": "You round the number of non-members that may be accused up: the rate is a bound, so round down.",
     "one more": "You accuse one non-member more than the rate allows.",
@@ -227,7 +227,7 @@ RATES = {
         Mutant("always 0.1%", "    allowed = int(fpr", "    fpr = 0.1\n    allowed = int(fpr", "wrong"),
         Mutant("the level ignored", "len(inside), level, exact", "len(inside), exact", "level=0.8"),
         Mutant("no refusal", "    if not allowed:", "    if False:", "cannot show"),
-        Mutant("cut off without the hair", "int(fpr * len(outside) + 1e-9)", "int(fpr * len(outside))", "28.999"),
+        Mutant("cut off without the hair", "int(fpr * len(outside) + 1e-9)", "int(fpr * len(outside))", "1e-9"),
     ),
 )
 def check_rate(answer: Answer, dice: Dice) -> None:
