@@ -158,7 +158,7 @@ def _best(inside: np.ndarray, outside: np.ndarray) -> float:
 def _rate(scores: np.ndarray, members: np.ndarray, fpr: float, slip: str = "") -> tuple[float, float, float]:
     inside, outside = scores[members], scores[~members]
     judged = {"members": inside, "all": scores}.get(slip, outside)
-    allowed = int(fpr * len(judged) + 1e-9) + {"one less": -1, "one more": 1}.get(slip, 0)
+    allowed = int(fpr * len(judged) + 1e-9 * (slip != "no hair")) + {"one less": -1, "one more": 1}.get(slip, 0)
     if slip in ("rounded", "rounded up"):
         allowed = max(round(fpr * len(judged) + 0.499 * (slip == "rounded up")), allowed)
     ranked = np.sort(judged)[::-1]
@@ -186,7 +186,8 @@ RATES = {
     "with ties the threshold has to go above all of them.",
     "last accused": "Ties: other non-members have the same score as the last one that you accuse, and then more are "
     "accused than the rate allows.",
-    "one less": "You accuse one non-member less than the rate allows. Did you add 1e-9 before you cut off?",
+    "no hair": "In binary numbers a product can fall short of a whole number by a hair. Add 1e-9 before you cut off.",
+    "one less": "You accuse one non-member less than the rate allows.",
     "rounded": "You round the number of non-members that may be accused: the rate is a bound, so round down.",
     "rounded up": "You round the number of non-members that may be accused up: the rate is a bound, so round down.",
     "one more": "You accuse one non-member more than the rate allows.",
