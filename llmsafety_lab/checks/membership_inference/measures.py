@@ -270,8 +270,8 @@ def check_rate(answer: Answer, dice: Dice) -> None:
         expected=[round(share.low, 4), round(share.high, 4)],
         got=[round(float(v), 4) for v in wide[1:]],
     )
-    fine = (torch.randperm(160, generator=dice.generator).numpy()).astype(float)
-    some = np.arange(160) < 60
+    order = torch.randperm(160, generator=dice.generator).numpy()
+    fine, some = np.r_[np.arange(60) + 20.5, np.arange(100.0)][order], order < 60
     got = expect_list(answer(fine, some, 0.29), "The answer at 29% of a hundred", length=3)
     exact = _rate(fine, some, 0.29)
     expect(
