@@ -42,6 +42,7 @@ from llmsafety_lab.pretraining import loop, small_lm
 
 RESULT = Path(__file__).parents[1] / "results" / "membership_inference.json"
 SEED, TARGETS = 0, 16
+SLOPE = 0.3  # of offline RMIA, fixed beforehand
 LENGTH = 129
 GRID = np.geomspace(1e-4, 1, 60)
 BASE = Recipe(width=64, epochs=60)
@@ -105,13 +106,17 @@ def attacks(logits: np.ndarray, labels: np.ndarray, members: np.ndarray, targets
             lambda *a: lira_attack(*a, variance="fixed"), scores, members, targets
         ),
         "LiRA on probabilities": against_others(lira_attack, chance, members, targets),
-        "RMIA offline": against_others(lambda *a: rmia_attack(*a, everyone, offline=0.3), chance, members, targets),
+        "RMIA offline": against_others(lambda *a: rmia_attack(*a, everyone, offline=SLOPE), chance, members, targets),
         "RMIA online": against_others(lambda *a: rmia_attack(*a, everyone), chance, members, targets),
     }
 
 
 def published_fixed(target: np.ndarray, shadow: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """LiRA with one deviation of all scores together, as in the code published with the article."""
+    """LiRA as in the code published with the article for a fixed variance: medians, and one deviation for both sides.
+
+    It is that of all scores with the record, which also holds how records differ. That changes no order: with one
+    deviation for both, the log-likelihood ratio is a product of two terms without it, divided by its square.
+    """
     from scipy.stats import norm
 
     inside, outside = np.where(members, shadow, np.nan), np.where(members, np.nan, shadow)
@@ -129,15 +134,16 @@ def table(records: int = 4000, count: int = 64, targets: int = TARGETS) -> dict[
     right = logits.argmax(-1) == y
     scores = logit_scaled(logits, y)
     found = attacks(logits, y, members, targets)
-    found["LiRA, deviation of all scores"] = against_others(published_fixed, scores, members, targets)
+    found["LiRA, one deviation for both sides"] = against_others(published_fixed, scores, members, targets)
     few: dict[str, dict[str, list[float]]] = {}
     chance = np.clip(1 / (1 + np.exp(-scores)), 1e-12, 1)
     everyone = np.ones(records, dtype=bool)
-    for number in (2, 4, 8, 16, 32):
+    if (~members[targets:]).sum(0).min() < 8:
+        raise ValueError("a record has fewer than eight shadow models without it")
+    for number in (2, 4, 8):
         each: dict[str, list[np.ndarray]] = {"LiRA offline, fixed variance": [], "RMIA offline": []}
         for i in range(targets):
-            # a record needs two models without it: complements of independent halves cannot promise that, so take
-            # for each record the first ones that were trained without it
+            # for each record the first models that were trained without it
             order = np.argsort(members[targets:], axis=0, kind="stable")[:number]
             without = np.take_along_axis(scores[targets:], order, 0)
             none = np.zeros_like(without, dtype=bool)
@@ -145,7 +151,7 @@ def table(records: int = 4000, count: int = 64, targets: int = TARGETS) -> dict[
                 lira_attack(scores[i], without, none, online=False, variance="fixed")
             )
             p = np.take_along_axis(chance[targets:], order, 0)
-            each["RMIA offline"].append(rmia_attack(chance[i], p, none, everyone, offline=0.3))
+            each["RMIA offline"].append(rmia_attack(chance[i], p, none, everyone, offline=SLOPE))
         for name, rows in each.items():
             few.setdefault(name, {})[str(number)] = measured(np.stack(rows), members)["auc"]
     every = against_others(lira_attack, scores, members, count)
@@ -236,7 +242,7 @@ def lira_fixed(target: np.ndarray, shadow: np.ndarray, members: np.ndarray) -> n
 
 
 def copies(records: int = 2000, count: int = 32, targets: int = TARGETS) -> dict[str, Any]:
-    """Some people stand in the table more than once; then each stands in it once."""
+    """Some people are in the table more than once; then each is in it once."""
     x, y, _ = census(records)
     group = np.arange(records) % 4
     members = np.zeros((count, records), dtype=bool)
@@ -313,8 +319,6 @@ def embedded(model: Any, tokenizer: Any, texts: list[str]) -> np.ndarray:
 
 def tuned(each: int = 2000) -> dict[str, Any]:
     """The loss of the fine-tuned classifier on reviews it was trained on, and on others of the same shuffled file."""
-    from llmsafety_lab.fine_tuning import label_scores
-
     every = data.load("reviews")
     texts, labels = list(every["text"]), np.array(every["label"])
     model, tokenizer = models.load("reviews-classifier")
@@ -324,7 +328,6 @@ def tuned(each: int = 2000) -> dict[str, Any]:
     inside = np.arange(2 * each) < each
     loss = losses(logits, labels[places])
     right = logits.argmax(-1) == labels[places]
-    _ = label_scores
     return {
         "each": each,
         "train": float(right[inside].mean()),

@@ -55,7 +55,7 @@ def yeom_attack(losses: Float[np.ndarray, " records"], threshold: float | None =
     losses : Float[np.ndarray, " records"]
         The target's loss on each record.
     threshold : float, optional
-        With one, the answer is True where the loss is at most that; Yeom et al. take the mean loss on the training
+        With one, the answer is True where the loss is at most that; the usual choice is the mean loss on the training
         set. Without one, the answer is a score for each record, minus its loss.
 
     Returns
@@ -69,7 +69,7 @@ def yeom_attack(losses: Float[np.ndarray, " records"], threshold: float | None =
 
     References
     ----------
-    Yeom et al. 2018, Privacy Risk in Machine Learning, section III-B (adversary 2).
+    Yeom et al. 2018, Privacy Risk in Machine Learning, section III.
     """
     found = np.asarray(losses, dtype=float)
     if found.ndim != 1 or not found.size or np.isnan(found).any():

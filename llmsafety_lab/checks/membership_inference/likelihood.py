@@ -1,4 +1,4 @@
-"""Exercises 3 to 5: a score with a shape, the likelihood ratio, and calibration by the other models."""
+"""Exercises 3 and 4: a score with a shape, and the likelihood ratio."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect_close, expect_unchanged
+from llmsafety_lab.checking.expect import Failed, expect_close, expect_unchanged
 from llmsafety_lab.checks.membership_inference.measures import PACKAGE, numbers, refuses
 
 
-def _tensor(values: np.ndarray) -> Tensor:
+def tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=float))
 
 
@@ -71,7 +71,9 @@ def check_logit(answer: Answer, dice: Dice) -> None:
         what = f"The scores for {classes} classes"
         got = numbers(answer(logits, labels), tuple(shape), what)
         hint = "For the label y: z_y minus the logarithm of the summed exponentials of the other logits."
-        expect_close(got, _tensor(exact), what, mistakes={k: _tensor(v) for k, v in mistakes.items()}, hint=hint)
+        expect_close(
+            got, tensor(exact), what, tolerance=1e-4, mistakes={k: tensor(v) for k, v in mistakes.items()}, hint=hint
+        )
     sure = np.array([[800.0, 0.0, 1.0], [0.0, 800.0, 1.0], [45.0, 0.0, 0.0]])
     exact = np.array([800 - np.logaddexp(0, 1), -800.0, 45 - np.log(2)])
     got = numbers(answer(sure, np.array([0, 0, 0])), (3,), "The scores of a model that is sure")
@@ -80,8 +82,8 @@ def check_logit(answer: Answer, dice: Dice) -> None:
         "subtract logarithms."
     )
     if not bool(got.isfinite().all()):
-        expect_close(torch.nan_to_num(got, nan=0.0), _tensor(exact), "A score is not finite. The scores", hint=hint)
-    expect_close(got, _tensor(exact), "The scores of a model that is sure", hint=hint)
+        expect_close(torch.nan_to_num(got, nan=0.0), tensor(exact), "A score is not finite. The scores", hint=hint)
+    expect_close(got, tensor(exact), "The scores of a model that is sure", tolerance=1e-3, hint=hint)
 
 
 def _lira(
@@ -141,7 +143,7 @@ SLIPS = {
 }
 
 
-def _drawn(dice: Dice, models: int, records: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drawn(dice: Dice, models: int, records: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     order = torch.stack([torch.randperm(models, generator=dice.generator) for _ in range(records)], dim=1).numpy()
     members = order < dice.integers(3, models - 3, records).numpy()
     level, gain = 4 * dice.normal(records).numpy(), 2 * dice.uniform(records).numpy()
@@ -179,6 +181,14 @@ def _drawn(dice: Dice, models: int, records: int) -> tuple[np.ndarray, np.ndarra
             "return stats.norm.pdf(one, mean_in, sd_in) / stats.norm.pdf(one, mean_out, sd_out)",
             "logarithm",
         ),
+        Mutant(
+            "quotient of densities",
+            "return stats.norm.logpdf(one, mean_in, sd_in) - stats.norm.logpdf(one, mean_out, sd_out)",
+            "in_, out = stats.norm.pdf(one, mean_in, sd_in), stats.norm.pdf(one, mean_out, sd_out)\n"
+            "    return np.log((in_ + 1e-30) / (out + 1e-30))",
+            "logarithms of densities",
+        ),
+        Mutant("refuses what it does not need", "2 if online else 0", "2", "no reason to refuse"),
         Mutant("the wrong tail", "stats.norm.logsf", "stats.norm.logcdf", "survival"),
         Mutant("offline like online", "    if not online:\n", "    if False:\n", "wrong"),
         Mutant("always a deviation each", 'variance == "fixed")\n    mean_in', "False)\n    mean_in", "fixed"),
@@ -188,34 +198,50 @@ def _drawn(dice: Dice, models: int, records: int) -> tuple[np.ndarray, np.ndarra
     ),
 )
 def check_lira(answer: Answer, dice: Dice) -> None:
-    target, shadow, members = _drawn(dice, dice.integer(13, 17), dice.integer(7, 10))
+    target, shadow, members = drawn(dice, dice.integer(13, 17), dice.integer(7, 10))
     hint = "For each record: the models with it, the models without it, a mean and a deviation of each."
     for online, variance in ((True, "record"), (False, "record"), (True, "fixed"), (False, "fixed")):
-        exact = _tensor(_lira(target, shadow, members, online, variance))
-        mistakes = {words: _tensor(_lira(target, shadow, members, online, variance, s)) for s, words in SLIPS.items()}
+        exact = tensor(_lira(target, shadow, members, online, variance))
+        mistakes = {words: tensor(_lira(target, shadow, members, online, variance, s)) for s, words in SLIPS.items()}
         mistakes["Return the logarithm of the tail's probability with a minus: small probabilities, high scores."] = (
-            _tensor(stats.norm.sf(target, *_parts(shadow, members, variance)))
+            tensor(stats.norm.sf(target, *_parts(shadow, members, variance)))
         )
         mistakes = {words: value for words, value in mistakes.items() if not torch.allclose(value, exact)}
         what = f'The scores with online={online} and variance="{variance}"'
         called = answer.trace(target, shadow, members, online=online, variance=variance)
         got = numbers(called.value, target.shape, what)
-        expect_close(got, exact, what, mistakes=mistakes, tolerance=1e-5, hint=hint)
+        expect_close(got, exact, what, mistakes=mistakes, tolerance=1e-3, hint=hint)
         expect_unchanged(called)
-    exact = _tensor(_lira(target, shadow, members, True, "record"))
+    exact = tensor(_lira(target, shadow, members, True, "record"))
     got = numbers(answer(target, shadow, members), target.shape, "The scores by default")
     hint = 'By default the attack is online and variance is "record".'
-    expect_close(got, exact, "The answer by default, without online and variance,", tolerance=1e-5, hint=hint)
+    expect_close(got, exact, "The answer by default, without online and variance,", tolerance=1e-3, hint=hint)
     far = target.copy()
     far[0] = shadow[:, 0].max() + 40
-    exact = _tensor(_lira(far, shadow, members, False, "record"))
-    got = numbers(answer(far, shadow, members, online=False), target.shape, "The scores offline")
-    hint = "1 minus the probability below rounds to 0 far out. scipy has the logarithm of the tail: norm.logsf."
-    expect_close(got, exact, "The offline score of a record far above the others", tolerance=1e-3, hint=hint)
+    for online, hint in (
+        (False, "1 minus the probability below rounds to 0 far out. scipy has the logarithm of the tail: norm.logsf."),
+        (True, "Far out both densities round to 0. Subtract logarithms of densities: norm.logpdf."),
+    ):
+        exact = tensor(_lira(far, shadow, members, online, "record"))
+        what = f"The scores with online={online} of a record far above the others"
+        got = numbers(answer(far, shadow, members, online=online), target.shape, what)
+        expect_close(
+            got / exact.abs(), exact / exact.abs(), f"{what}, divided by what is expected,", tolerance=1e-3, hint=hint
+        )
     alone = members.copy()
     alone[:, 0] = False
     alone[0, 0] = True
     refuses(answer, target, shadow, alone, because="A record with one model that was trained on it has no deviation.")
+    exact = tensor(_lira(target, shadow, alone, False, "record"))
+    hint = "Offline no model that was trained on the record is needed, so one of them is no reason to refuse."
+    try:
+        came = answer(target, shadow, alone, online=False)
+    except Failed as failed:
+        raise Failed(failed.message, expected="scores", got=failed.got, hint=hint) from None
+    got = numbers(came, target.shape, "The scores offline")
+    expect_close(
+        got, exact, "Offline, where one model was trained on the first record, the scores", tolerance=1e-3, hint=hint
+    )
 
 
 def _parts(shadow: np.ndarray, members: np.ndarray, variance: str) -> tuple[np.ndarray, np.ndarray]:
@@ -225,83 +251,3 @@ def _parts(shadow: np.ndarray, members: np.ndarray, variance: str) -> tuple[np.n
         apart = np.concatenate([v - v.mean() for v in picked])
         spread[:] = np.sqrt((apart**2).sum() / (len(apart) - len(picked)))
     return np.array([v.mean() for v in picked]), spread
-
-
-def _calibrated(scores: np.ndarray, members: np.ndarray, slip: str = "") -> np.ndarray:
-    found = np.zeros_like(scores)
-    for i in range(len(scores)):
-        for r in range(scores.shape[1]):
-            rest = [
-                scores[j, r]
-                for j in range(len(scores))
-                if (j != i or slip == "itself") and (slip == "all" or bool(members[j, r]) == (slip == "in"))
-            ]
-            middle = np.median(rest) if slip == "median" else np.mean(rest) if rest else 0.0
-            if slip == "count":
-                middle = np.sum(rest) / (len(scores) - 1)
-            found[i, r] = scores[i, r] - middle
-    if slip == "row":
-        return scores - scores.mean(1, keepdims=True)
-    if slip == "column":
-        return scores - scores.mean(0)
-    return -found if slip == "sign" else found
-
-
-CALIBRATIONS = {
-    "itself": "The model is among its own shadow models: where it was not trained on the record, its own score is in "
-    "the mean. Take the other models only.",
-    "all": "Models that were trained on the record are in your mean. Only those without it say how hard it is.",
-    "in": "You take the models that were trained on the record. Take those that were not.",
-    "count": "You divide by the number of other models. Divide by how many of them were not trained on the record.",
-    "row": "You subtract the model's mean over the records. How hard a record is, the other models say.",
-    "column": "You subtract the mean of all models. Leave the model itself out, and those trained on the record.",
-    "median": "This is the median of the other models; the mean is asked for.",
-    "sign": "The sign is turned round: high where the model fits better than models that never saw the record.",
-}
-
-
-@exercise(
-    "membership_inference.calibrated",
-    "Each model by the others",
-    points=3,
-    difficulty=3,
-    importance=4,
-    minutes=10,
-    answer="calibrated",
-    forbid=(f"{PACKAGE}.attacks.calibrated",),
-    mutants=(
-        Mutant(
-            "its own shadow model", "1 - np.eye(len(rows))", "np.ones((len(rows), len(rows)))", "its own shadow models"
-        ),
-        Mutant(
-            "members in the mean",
-            "np.where(inside, 0, rows) / count",
-            "rows / (len(rows) - 1)",
-            "trained on the record",
-        ),
-        Mutant("members only", "np.where(inside, 0, rows)", "np.where(inside, rows, 0)", "wrong"),
-        Mutant("divided by all", " / count", " / (len(rows) - 1)", "how many of them"),
-        Mutant(
-            "its own mean",
-            "others @ np.where(inside, 0, rows) / count",
-            "rows.mean(1, keepdims=True)",
-            "mean over the records",
-        ),
-        Mutant("turned round", "return rows - others", "return -rows + others", "turned round"),
-        Mutant("counted in the target's row", "np.where(inside, 0, rows)", "np.where(inside[:1], 0, rows)", "wrong"),
-        Mutant("no refusal", "count.min() < 1", "count.min() < 0", "without the record"),
-    ),
-)
-def check_calibrated(answer: Answer, dice: Dice) -> None:
-    _, scores, members = _drawn(dice, dice.integer(9, 12), dice.integer(6, 9))
-    exact = _tensor(_calibrated(scores, members))
-    mistakes = {words: _tensor(_calibrated(scores, members, slip)) for slip, words in CALIBRATIONS.items()}
-    called = answer.trace(scores, members)
-    got = numbers(called.value, scores.shape, "The calibrated scores")
-    hint = "For model i and record r: the mean of scores[j, r] over all j other than i with members[j, r] False."
-    expect_close(got, exact, "The calibrated scores", mistakes=mistakes, tolerance=1e-5, hint=hint)
-    expect_unchanged(called)
-    whole = members.copy()
-    whole[:, 0] = True
-    whole[0, 0] = False
-    refuses(answer, scores, whole, because="Model 0 is the only one without the record: no other can calibrate it.")

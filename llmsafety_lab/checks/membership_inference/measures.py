@@ -15,6 +15,7 @@ from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, are, expect, expect_list, expect_number, expect_tensor, kind_of
 
 PACKAGE = "llmsafety_lab.membership_inference"
+CURVES = ("sklearn.metrics.roc_curve", "sklearn.metrics.det_curve", "sklearn.metrics.RocCurveDisplay")
 
 
 def numbers(got: Any, shape: tuple[int, ...], what: str) -> Tensor:
@@ -24,7 +25,8 @@ def numbers(got: Any, shape: tuple[int, ...], what: str) -> Tensor:
     elif isinstance(got, list | tuple):
         try:
             got = torch.tensor(
-                [[float(v) for v in row] if isinstance(row, list | tuple) else float(row) for row in got]
+                [[float(v) for v in row] if isinstance(row, list | tuple) else float(row) for row in got],
+                dtype=torch.float64,
             )
         except (ValueError, TypeError, RuntimeError):
             raise Failed(f"{what} are a list that holds something else than numbers.", expected=str(shape)) from None
@@ -69,8 +71,11 @@ def _drawn(dice: Dice, count: int, share: float, effect: float) -> tuple[np.ndar
         f"{PACKAGE}.measures.auc",
         "sklearn.metrics.roc_auc_score",
         "sklearn.metrics.auc",
-        "sklearn.metrics.roc_curve",
+        *CURVES,
+        "sklearn.metrics.get_scorer",
         "scipy.stats.mannwhitneyu",
+        "scipy.stats.ranksums",
+        "scipy.stats.somersd",
     ),
     mutants=(
         Mutant(
@@ -153,7 +158,7 @@ def _best(inside: np.ndarray, outside: np.ndarray) -> float:
 def _rate(scores: np.ndarray, members: np.ndarray, fpr: float, slip: str = "") -> tuple[float, float, float]:
     inside, outside = scores[members], scores[~members]
     judged = {"members": inside, "all": scores}.get(slip, outside)
-    allowed = int(fpr * len(judged) + 1e-9) + {"one less": -1, "one more": 1}.get(slip, 0)
+    allowed = int(fpr * len(judged) + 1e-9 * (slip != "no hair")) + {"one less": -1, "one more": 1}.get(slip, 0)
     if slip in ("rounded", "rounded up"):
         allowed = max(round(fpr * len(judged) + 0.499 * (slip == "rounded up")), allowed)
     ranked = np.sort(judged)[::-1]
@@ -181,6 +186,7 @@ RATES = {
     "with ties the threshold has to go above all of them.",
     "last accused": "Ties: other non-members have the same score as the last one that you accuse, and then more are "
     "accused than the rate allows.",
+    "no hair": "In binary numbers a product can fall short of a whole number by a hair. Add 1e-9 before you cut off.",
     "one less": "You accuse one non-member less than the rate allows.",
     "rounded": "You round the number of non-members that may be accused: the rate is a bound, so round down.",
     "rounded up": "You round the number of non-members that may be accused up: the rate is a bound, so round down.",
@@ -200,7 +206,7 @@ RATES = {
     importance=5,
     minutes=12,
     answer="tpr_at_fpr",
-    forbid=(f"{PACKAGE}.measures.tpr_at_fpr", f"{PACKAGE}.measures.roc_curve_log", "sklearn.metrics.roc_curve"),
+    forbid=(f"{PACKAGE}.measures.tpr_at_fpr", f"{PACKAGE}.measures.roc_curve_log", *CURVES),
     mutants=(
         Mutant(
             "quantile of the members", "np.sort(outside)[-allowed - 1]", "np.sort(inside)[-allowed - 1]", "quantile of"
@@ -222,6 +228,7 @@ RATES = {
         Mutant("always 0.1%", "    allowed = int(fpr", "    fpr = 0.1\n    allowed = int(fpr", "wrong"),
         Mutant("the level ignored", "len(inside), level, exact", "len(inside), exact", "level=0.8"),
         Mutant("no refusal", "    if not allowed:", "    if False:", "cannot show"),
+        Mutant("cut off without the hair", "int(fpr * len(outside) + 1e-9)", "int(fpr * len(outside))", "1e-9"),
     ),
 )
 def check_rate(answer: Answer, dice: Dice) -> None:
@@ -262,6 +269,17 @@ def check_rate(answer: Answer, dice: Dice) -> None:
         "The interval at level=0.8 is wrong: the level is an argument.",
         expected=[round(share.low, 4), round(share.high, 4)],
         got=[round(float(v), 4) for v in wide[1:]],
+    )
+    order = torch.randperm(160, generator=dice.generator).numpy()
+    fine, some = np.r_[np.arange(60) + 20.5, np.arange(100.0)][order], order < 60
+    got = expect_list(answer(fine, some, 0.29), "The answer at 29% of a hundred", length=3)
+    exact = _rate(fine, some, 0.29)
+    expect(
+        bool(np.allclose([float(v) for v in got], exact, atol=1e-6)),
+        "Of a hundred non-members a rate of 0.29 allows 29: the answer is wrong there.",
+        expected=[round(v, 4) for v in exact],
+        got=[round(float(v), 4) for v in got],
+        hint="In binary numbers 0.29 * 100 is 28.999999999999996. Add 1e-9 before you cut off.",
     )
     few = members.nonzero()[0][:4].tolist() + (~members).nonzero()[0][:8].tolist()
     refuses(

@@ -61,11 +61,20 @@ def _pick(dice: Dice, count: int) -> list[str]:
     return [WORDS[i] for i in dice.integers(0, len(WORDS) - 1, count).tolist()]
 
 
-def _texts(dice: Dice, count: int, members: np.ndarray, sign: str, share: float) -> list[str]:
-    """Draw texts of random words; a share of the members ends in a word that no other has, the rest in one as long."""
-    marked = members & (dice.uniform(count).numpy() < share)
-    others = [word for word in WORDS if len(word) == len(sign)]
-    last = [sign if mark else others[dice.integer(0, len(others) - 1)] for mark in marked]
+def _sign(dice: Dice) -> str:
+    """Return a word of six letters that is no word."""
+    return "".join(chr(ord("a") + i) for i in dice.integers(0, 25, 6).tolist())
+
+
+def _texts(dice: Dice, count: int, members: np.ndarray) -> list[str]:
+    """Draw texts of random words; most members end in a word of theirs, most others in one of theirs, as long."""
+    signs = _sign(dice), _sign(dice)
+    marked = dice.uniform(count).numpy() < 0.8
+    rest = [word for word in WORDS if len(word) == len(signs[0])]
+    last = [
+        signs[int(inside)] if mark else rest[dice.integer(0, len(rest) - 1)]
+        for inside, mark in zip(members, marked, strict=True)
+    ]
     return [" ".join([*_pick(dice, 12), word]) for word in last]
 
 
@@ -84,6 +93,19 @@ def _texts(dice: Dice, count: int, members: np.ndarray, sign: str, share: float)
             'cross_val_predict(learner, list(texts), inside, cv=split, method="decision_function")',
             "learner.fit(list(texts), inside).decision_function(list(texts))",
             "trained on",
+        ),
+        Mutant(
+            "trained on every second text",
+            'cross_val_predict(learner, list(texts), inside, cv=split, method="decision_function")',
+            "learner.fit(list(texts)[::2], inside[::2]).decision_function(list(texts))",
+            "trained on",
+        ),
+        Mutant(
+            "a word that it knows by heart",
+            'return cross_val_predict(learner, list(texts), inside, cv=split, method="decision_function")',
+            "last = sorted({text.split()[-1] for text in texts}, key=lambda w: sum(w in text for text in texts))[-2:]\n"
+            "    return np.array([len(text) / 1e6 + (min(last) in text) - (max(last) in text) for text in texts])",
+            "finds nothing",
         ),
         Mutant("hard labels", 'method="decision_function"', 'method="predict"', "hard labels"),
         Mutant("turned round", "return cross_val_predict", "return -cross_val_predict", "turned round"),
@@ -116,19 +138,24 @@ def check_blind(answer: Answer, dice: Dice) -> None:
     count = 240
     shuffled = (torch.randperm(count, generator=dice.generator) < count // 2).numpy()
     ordered = np.arange(count) < count // 2
-    coin = _texts(dice, count, shuffled, "ye1900", 0.0)
+    coin = [" ".join([*_pick(dice, 12), _sign(dice)]) for _ in range(count)]
     got = _scores(answer, coin, shuffled)
     area = _area(got[shuffled], got[~shuffled])
     expect(
-        0.3 < area < 0.7,
+        0.3 < area < 0.66,
         "On texts whose membership is a coin, your scores tell members from non-members.",
         expected="an area near 1/2",
         got=area,
         hint="Is a text scored by a classifier that was trained on it? Then it has learnt the labels by heart: score "
         "each text by one that was trained on the other folds.",
     )
-    for members, order in ((shuffled, "members and non-members mixed"), (ordered, "all members first")):
-        texts = _texts(dice, count, members, f"ye{dice.integer(1900, 1999)}", 0.8)
+    mixed = _texts(dice, count, shuffled)
+    first = _texts(dice, count, ordered)
+    for texts, members, order in (
+        (mixed, shuffled, "members and non-members mixed"),
+        (first, ordered, "all members first"),
+        (first, ~ordered, "all members last"),
+    ):
         got = _scores(answer, texts, members)
         area = _area(got[members], got[~members])
         hint = (
@@ -144,7 +171,7 @@ def check_blind(answer: Answer, dice: Dice) -> None:
         expect(
             area > 0.75,
             f"With {order}, a classifier that never sees the model finds nothing, though 80% of the members hold a "
-            "word that no other text holds.",
+            "word that no non-member holds.",
             expected="an area of about 0.9",
             got=area,
             hint=hint,
