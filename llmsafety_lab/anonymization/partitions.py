@@ -57,7 +57,7 @@ def mondrian(points: Float[np.ndarray, "rows columns"], k: int, strict: bool = T
 
     References
     ----------
-    LeFevre, DeWitt and Ramakrishnan 2006, Mondrian Multidimensional K-Anonymity, sections 4.1 and 4.2.
+    LeFevre, DeWitt and Ramakrishnan 2006, Mondrian Multidimensional K-Anonymity.
     """
     points = np.asarray(points, dtype=float)
     if points.ndim != 2 or not points.size or not np.isfinite(points).all():
