@@ -39,8 +39,9 @@ def _close(table: dict[str, list[Any]], ordered: bool, slip: str = "") -> float:
     by: dict[Any, list[Any]] = {}
     for key, value in zip(table["a"], table["s"], strict=True):
         by.setdefault(key, []).append(value)
-    every = sorted(set(table["s"]), key=str if slip == "text" else None)
-    every = list(dict.fromkeys(table["s"])) if slip == "unsorted" else every
+    every = sorted(set(table["s"])) if slip != "unsorted" else list(dict.fromkeys(table["s"]))
+    if slip == "text":
+        every.sort(key=str)
     overall = _shares(table["s"], every)
     overall = [1 / len(every)] * len(every) if slip == "uniform" else overall
     found = [_distance(_shares(values, every), overall, ordered, slip) for values in by.values()]
