@@ -12,7 +12,7 @@ from llmsafety_lab.anonymization.groups import (
     t_closeness,
     uniqueness,
 )
-from llmsafety_lab.anonymization.partitions import codes, cut, generalised, midpoints, mondrian
+from llmsafety_lab.anonymization.partitions import codes, cut, generalised, mondrian
 from llmsafety_lab.anonymization.patterns import (
     CHINESE,
     ENGLISH,
@@ -49,7 +49,6 @@ __all__ = [
     "l_diversity",
     "luhn_holds",
     "merged",
-    "midpoints",
     "mondrian",
     "pseudonym",
     "redact",

@@ -92,7 +92,7 @@ def shared_answers(*releases: Sequence[set[Any]]) -> list[set[Any]]:
 
     References
     ----------
-    Ganta, Kasiviswanathan and Smith 2008, Composition Attacks and Auxiliary Information in Data Privacy, section 3.
+    Ganta, Kasiviswanathan and Smith 2008, Composition Attacks and Auxiliary Information in Data Privacy.
     """
     if not releases or len({len(answers) for answers in releases}) > 1:
         raise ValueError(f"the releases are about {[len(answers) for answers in releases]} people, not the same ones")

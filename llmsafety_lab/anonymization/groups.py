@@ -71,7 +71,7 @@ def k_of(table: Table, quasi: Sequence[str]) -> int:
 
     References
     ----------
-    Sweeney 2002, k-Anonymity: A Model for Protecting Privacy, definition 3.
+    Sweeney 2002, k-Anonymity: A Model for Protecting Privacy.
     """
     return min(len(rows) for rows in classes(table, quasi).values())
 
@@ -134,7 +134,7 @@ def l_diversity(table: Table, quasi: Sequence[str], sensitive: str, entropy: boo
 
     References
     ----------
-    Machanavajjhala et al. 2007, l-Diversity: Privacy Beyond k-Anonymity, section 4.
+    Machanavajjhala et al. 2007, l-Diversity: Privacy Beyond k-Anonymity.
     """
     rows_of(table, [sensitive])
     if sensitive in quasi:
@@ -170,7 +170,7 @@ def t_closeness(table: Table, quasi: Sequence[str], sensitive: str, ordered: boo
 
     References
     ----------
-    Li, Li and Venkatasubramanian 2007, t-Closeness, section 4.
+    Li, Li and Venkatasubramanian 2007, t-Closeness: Privacy Beyond k-Anonymity and l-Diversity.
     """
     rows = rows_of(table, [sensitive])
     if sensitive in quasi:

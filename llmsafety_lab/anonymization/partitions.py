@@ -57,7 +57,7 @@ def mondrian(points: Float[np.ndarray, "rows columns"], k: int, strict: bool = T
 
     References
     ----------
-    LeFevre, DeWitt and Ramakrishnan 2006, Mondrian Multidimensional K-Anonymity, sections 4.1 and 4.2.
+    LeFevre, DeWitt and Ramakrishnan 2006, Mondrian Multidimensional K-Anonymity.
     """
     points = np.asarray(points, dtype=float)
     if points.ndim != 2 or not points.size or not np.isfinite(points).all():
@@ -121,21 +121,3 @@ def generalised(table: Table, quasi: Sequence[str], groups: Sequence[Sequence[in
             for row in group:
                 released[name][row] = cell
     return released
-
-
-def midpoints(points: Float[np.ndarray, "rows columns"], groups: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the points with each row moved to the mean of its group: what is left for a model to learn from.
-
-    Parameters
-    ----------
-    points : Float[np.ndarray, "rows columns"]
-    groups : sequence of sequences of row numbers
-
-    Returns
-    -------
-    Float[np.ndarray, "rows columns"]
-    """
-    moved = np.array(points, dtype=float)
-    for group in groups:
-        moved[group] = moved[group].mean(axis=0)
-    return moved

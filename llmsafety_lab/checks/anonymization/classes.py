@@ -115,6 +115,18 @@ def _cases(dice: Dice) -> list[tuple[dict[tuple[str, str], int], tuple[str, ...]
             "tuple(table[name][row] for name in quasi[:1])",
             "first quasi",
         ),
+        Mutant(
+            "never alone",
+            "return min(len(rows) for rows in classes(table, quasi).values())",
+            "return max(2, min(len(rows) for rows in classes(table, quasi).values()))",
+            "k is 1",
+        ),
+        Mutant(
+            "two columns",
+            "tuple(table[name][row] for name in quasi)",
+            "tuple(table[name][row] for name in quasi[:2])",
+            "all three",
+        ),
         Mutant("no columns", "    if not columns:\n", "    if columns is None:\n", "no quasi-identifier"),
     ),
 )
@@ -135,7 +147,25 @@ def check_k(answer: Answer, dice: Dice) -> None:
             hint=hint,
         )
     one = {"age": [20, 20, 21, 21, 21], "sex": ["f", "f", "f", "f", "f"], "income": [1, 0, 1, 1, 0]}
-    expect(answer(one, ["age"]) == 2, "Two people are 20 and three are 21.", expected=2)
-    expect(answer(one, ["sex"]) == 5, "All five agree in the column sex: k is 5.", expected=5)
+    for quasi, exact, words in (
+        (["age"], 2, "Two people are 20 and three are 21."),
+        (["sex"], 5, "All five agree in the column sex: k is 5."),
+        (["age", "income"], 1, "One person is 20 and has income 0, and nobody else: k is 1."),
+    ):
+        got = answer(one, quasi)
+        expect(got == exact, words, expected=exact, got=got)
+    cells = [(a, b, c) for a in "xy" for b in "pq" for c in "mn"]
+    counts = [dice.integer(4, 9) for _ in cells]
+    counts[dice.integer(0, 7)] = 3
+    every = [cell for cell, size in zip(cells, counts, strict=True) for _ in range(size)]
+    three = {name: [row[place] for row in every] for place, name in enumerate(("a", "b", "c"))}
+    got = answer(three, ["a", "b", "c"])
+    expect(
+        got == 3,
+        f"By three columns the classes have {counts} rows.",
+        expected=3,
+        got=got,
+        hint="Rows are in one class if they agree in all three, not in two of them.",
+    )
     _refused(lambda: answer(one, []), "There is no quasi-identifier: nothing to compare by.")
     _refused(lambda: answer({"age": []}, ["age"]), "A table without rows has no k.")

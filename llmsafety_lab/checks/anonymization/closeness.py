@@ -9,7 +9,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_number
+from llmsafety_lab.checking.expect import Failed, expect, expect_number
 from llmsafety_lab.checks.anonymization.pseudonyms import _refused
 
 
@@ -40,6 +40,8 @@ def _close(table: dict[str, list[Any]], ordered: bool, slip: str = "") -> float:
     for key, value in zip(table["a"], table["s"], strict=True):
         by.setdefault(key, []).append(value)
     every = sorted(set(table["s"])) if slip != "unsorted" else list(dict.fromkeys(table["s"]))
+    if slip == "text":
+        every.sort(key=str)
     overall = _shares(table["s"], every)
     overall = [1 / len(every)] * len(every) if slip == "uniform" else overall
     found = [_distance(_shares(values, every), overall, ordered, slip) for values in by.values()]
@@ -60,6 +62,7 @@ SLIPS = {
     "unordered": "The order is ignored: moving from the lowest to the highest value costs more than one step.",
     "not carried": "The differences are not carried on: what one step leaves over is moved by the next one, too.",
     "one more": "Divide by the number of different values minus 1: so many steps lead from lowest to highest.",
+    "text": "The values are sorted as text, in which '12' comes before '8': sort them as they are.",
     "unsorted": "The values are in the order in which they occur: sort them before you carry.",
 }
 
@@ -86,6 +89,8 @@ SLIPS = {
         Mutant("order ignored", "if ordered:\n", "if not quasi:\n", "order is ignored"),
         Mutant("not carried", "sum(gaps[: place + 1])", "gaps[place]", "carried on"),
         Mutant("one step too many", "max(len(values) - 1, 1)", "len(values)", "minus 1"),
+        Mutant("as text", "sorted(overall) if", "sorted(overall, key=str) if", "sorted as text"),
+        Mutant("only one value", "max(len(values) - 1, 1)", "(len(values) - 1)", "only one value"),
         Mutant("as they occur", "sorted(overall) if ordered else list(overall)", "list(overall)", "sort them"),
         Mutant(
             "first column", "in classes(table, quasi).values()", "in classes(table, quasi[:1]).values()", "two columns"
@@ -100,13 +105,14 @@ def check_closeness(answer: Answer, dice: Dice) -> None:
         wrong: dict[str, float] = {}
         exact = 0.0
         slips = {slip: words for slip, words in SLIPS.items() if ordered or slip not in ("one more", "not carried")}
-        slips = {slip: words for slip, words in slips.items() if ordered or slip not in ("unordered", "unsorted")}
+        of_order = ("unordered", "unsorted", "text")
+        slips = {slip: words for slip, words in slips.items() if ordered or slip not in of_order}
         for _ in range(200):
             rows = dice.integer(24, 30)
             start = [7, 2]
             table = {
                 "a": [0, 0, *(dice.integer(0, 2) for _ in range(rows))],
-                "s": [*start, *(int(dice.integers(0, 3, 1)) * dice.integer(0, 3) for _ in range(rows))],
+                "s": [4 * value for value in [*start, *(dice.integer(0, 3) * dice.integer(0, 3) for _ in range(rows))]],
             }
             everywhere = {(a, s) for a, s in zip(table["a"], table["s"], strict=True)}
             exact = _close(table, ordered)
@@ -138,4 +144,10 @@ def check_closeness(answer: Answer, dice: Dice) -> None:
         expected=0.5,
         got=got,
     )
+    single = {"a": [0, 0, 1], "s": [3, 3, 3]}
+    try:
+        got = answer(single, ["a"], "s", True)
+    except Failed as failed:
+        got = failed.message
+    expect(got == 0, "If there is only one value, the distance is 0.", expected=0, got=got)
     _refused(lambda: answer(two, ["a", "s"], "s"), "The sensitive column is a quasi-identifier here: refuse it.")

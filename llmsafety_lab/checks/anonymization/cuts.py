@@ -169,6 +169,16 @@ def _compared(points: np.ndarray, k: int, strict: bool, groups: list[list[int]],
             "parts = [left.nonzero()[0], (~left).nonzero()[0]]",
             "rows",
         ),
+        Mutant(
+            "relaxed where strict fails",
+            "            parts = [order[:half], order[half:]]",
+            "            left = values <= np.sort(values)[half - 1]\n"
+            "            parts = [rows[left], rows[~left]]\n"
+            "            if min(map(len, parts)) < k:\n"
+            "                parts = [order[:half], order[half:]]",
+            "halves exactly",
+        ),
+        Mutant("k of 0", "    if not 1 <= k <= len(points):", "    if k > len(points):", "k = 0"),
         Mutant("too few rows", "    if not 1 <= k <= len(points):", "    if k > 10**9:", "fewer than k"),
     ),
 )
@@ -203,6 +213,16 @@ def check_mondrian(answer: Answer, dice: Dice) -> None:
         hint="Relaxed: the first half of the sorted rows goes left, even where equal rows are parted. Strict and "
         "relaxed are confused.",
     )
+    rows = dice.integer(70, 90)
+    mixed = np.stack([dice.integers(0, 3, rows).numpy() ** 2, dice.uniform(rows).numpy()], axis=1).astype(float)
+    sizes = sorted(map(len, _plain(answer(mixed, k, False), rows, k)))
+    expect(
+        sizes == _halved(rows, k),
+        f"Relaxed cuts of {rows} rows, no two of which are equal, with k = {k} give groups of wrong sizes.",
+        expected=_halved(rows, k),
+        got=sizes,
+        hint="A relaxed cut halves exactly, also where rows of equal value are parted by it.",
+    )
     one = np.array([[1.0, 0.0], [2, 0], [2, 0], [2, 0], [3, 0], [9, 0]])
     sizes = sorted(map(len, _plain(answer(one, 3, False), 6, 3)))
     expect(
@@ -213,6 +233,15 @@ def check_mondrian(answer: Answer, dice: Dice) -> None:
     expect(sizes == [7], "Seven equal rows cannot be cut strictly.", expected=[7], got=sizes)
     called: Callable[[], Any] = lambda: answer(same[:3], 4, True)  # noqa: E731
     _refused(called, "Three rows can make no group of k = 4: fewer than k. Expected a ValueError.")
+    none: Callable[[], Any] = lambda: answer(same[:3], 0, True)  # noqa: E731
+    _refused(none, "A group of k = 0 rows hides nobody. Expected a ValueError.")
+
+
+def _halved(rows: int, k: int) -> list[int]:
+    """Return the sizes of the groups if each cut halves exactly."""
+    if rows // 2 < k:
+        return [rows]
+    return sorted(_halved((rows + 1) // 2, k) + _halved(rows // 2, k))
 
 
 def _tied(dice: Dice) -> tuple[np.ndarray, int]:

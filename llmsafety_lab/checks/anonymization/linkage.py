@@ -83,6 +83,18 @@ SLIPS = {
             "return value in cell",
             "two ends alone",
         ),
+        Mutant(
+            "part of a word",
+            "return value in cell if isinstance(value, str) else",
+            "return any(value in word for word in cell) if isinstance(value, str) else",
+            "part of",
+        ),
+        Mutant(
+            "the list lacks it",
+            "people = rows_of(known, quasi)",
+            "quasi = [name for name in quasi if name in known]\n    people = rows_of(known, quasi)",
+            "the list lacks",
+        ),
         Mutant("ends left out", "cell[0] <= value <= cell[1]", "cell[0] < value < cell[1]", "both ends"),
         Mutant("upper end left out", "cell[0] <= value <= cell[1]", "cell[0] <= value < cell[1]", "upper end"),
         Mutant("any column", "set.intersection(*sets)", "set.union(*sets)", "not enough"),
@@ -145,6 +157,8 @@ def check_candidates(answer: Answer, dice: Dice) -> None:
         hint = "Rows are missing: somebody can have several candidates, and rows that look alike are all candidates."
     if not hint and max((max(row) for row in lists if row), default=0) < max(max(row) for row in exact if row):
         hint = "Return row numbers of the release, counted from 0."
+    if lists == [[row + 1 for row in right] for right in exact]:
+        hint = "Your row numbers are one too large: rows are counted from 0."
     for person, (mine, right) in enumerate(zip(lists, exact, strict=True)):
         who = {name: known[name][person] for name in QUASI}
         cells = {row: [release[name][row] for name in QUASI] for row in {*mine} ^ {*right} if row in range(99)}
@@ -159,6 +173,15 @@ def check_candidates(answer: Answer, dice: Dice) -> None:
     none = {"age": [(40, 50)], "town": ["Adorf"], "sex": ["f"], "income": [1]}
     got = _lists(answer(alone, none, QUASI), 1)
     expect(got == [[]], "No row fits: the list of candidates is empty.", expected=[[]], got=got)
+    part = {"age": [30], "town": [("Bad Adorf", "Cedorf")], "sex": ["f"], "income": [1]}
+    got = _lists(answer(alone, part, QUASI), 1)
+    expect(
+        got == [[]],
+        "The town Adorf is only a part of the word 'Bad Adorf': the tuple ('Bad Adorf', 'Cedorf') does not hold it.",
+        expected=[[]],
+        got=got,
+    )
+    _refused(lambda: answer({"age": [30]}, none, QUASI), "A column that the list lacks was not refused.")
     _refused(lambda: answer(alone, {"age": [30]}, QUASI), "A column that the release lacks was not refused.")
 
 

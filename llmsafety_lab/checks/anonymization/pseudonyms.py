@@ -57,6 +57,15 @@ def _wrong(value: str, key: bytes, purpose: str, digits: int) -> dict[str, str]:
             hmac.new(message.encode(), key, "sha256").hexdigest()[:digits]
         ),
         "The purpose goes before the value.": _keyed(key, f"{plain}\0{purpose}", digits),
+        "Blanks inside of the value are taken out, so that two people can be one: only those at its ends go.": _keyed(
+            key, f"{purpose}\0{plain.replace(' ', '')}", digits
+        ),
+        "Letters that are not English ones are lost, so that two people can be one: encode the message as UTF-8.": (
+            hmac.new(key, message.encode("ascii", "ignore"), "sha256").hexdigest()[:digits]
+        ),
+        "Wide blanks at the ends of the value still make two people of one: NFKC first, then strip.": _keyed(
+            key, f"{purpose}\0{unicodedata.normalize('NFKC', value.strip(' ')).lower()}", digits
+        ),
         "That is HMAC with another hash. Take SHA-256.": _keyed(key, message, digits, "sha1"),
         "These are the last digits. Take the first.": hmac.new(key, message.encode(), "sha256").hexdigest()[-digits:],
     }
@@ -90,6 +99,11 @@ def _text(dice: Dice, length: int) -> str:
         Mutant("places changed", "hmac.new(key, message,", "hmac.new(message, key,", "changed places"),
         Mutant("another hash", "hashlib.sha256)", "hashlib.sha1)", "another hash"),
         Mutant("any key", "len(key) < 16", "len(key) < 0", "short key"),
+        Mutant("inner blanks", ".strip().lower()", '.replace(" ", "").lower()', "inside of the value"),
+        Mutant("English letters", ".encode()", '.encode("ascii", "ignore")', "not English"),
+        Mutant("blanks before NFKC", '"NFKC", value).strip()', '"NFKC", value.strip(" "))', "NFKC first"),
+        Mutant("key of 16", "len(key) < 16", "len(key) <= 16", "key of 16 bytes"),
+        Mutant("length of 8", "if not 8 <= digits <= 64:", "if not 8 < digits < 64:", "from 8 to 64"),
         Mutant("nobody", "if not plain:", "if plain is None:", "nothing"),
         Mutant("any length", "if not 8 <= digits <= 64:", "if digits < 0:", "too many people"),
         Mutant("always sixteen", "[:digits]", "[:16]", "digits"),
@@ -101,7 +115,7 @@ def check_pseudonym(answer: Answer, dice: Dice) -> None:
     wide = "".join(chr(0xFF10 + int(number)) for number in dice.integers(0, 9, 6))
     cases = [
         (f"  {_text(dice, 5).title()}.{_text(dice, 4)}@Example.ORG ", _text(dice, 6), 16),
-        (f" A{wide} ", _text(dice, 5).upper(), 16),
+        (f"\u3000\u00c4{wide} \u00d6b ", _text(dice, 5).upper(), 16),
         (_text(dice, 9), "", dice.integer(20, 40)),
     ]
     for value, purpose, digits in cases:
@@ -132,6 +146,13 @@ def check_pseudonym(answer: Answer, dice: Dice) -> None:
     expect(
         answer(value, key) == _keyed(key, f"\0{value}", 16), "Without a purpose and a length: '' and 16 are missing."
     )
+    for digits, words in ((16, "A key of 16 bytes is long enough."), (8, "A length is from 8 to 64, both included.")):
+        exact = _keyed(key[:16], f"\0{value}", digits)
+        try:
+            got = answer(value, key[:16], "", digits)
+        except Failed as failed:
+            got = failed.message
+        expect(got == exact, words, expected=exact, got=got)
     _refused(lambda: answer(value, key[:15]), "A short key of 15 bytes was taken: 16 random bytes cannot be tried out.")
     _refused(lambda: answer(value, "0" * 32), "A key of text was taken: a key is bytes.")
     _refused(lambda: answer(value, key, "", 7), "A pseudonym of 7 digits was given: too many people would share one.")

@@ -149,6 +149,13 @@ SLIPS = {
         Mutant("unsorted", "sorted(spans, key=lambda span: (span[1], -span[2]))", "spans", "any order"),
         Mutant("the rest lost", "[*pieces, text[done:]]", "pieces", "after the last span"),
         Mutant("one too many", "done = end", "done = end + 1", "one off"),
+        Mutant(
+            "longest so far",
+            "kind if end - start > longest else before",
+            "kind if end - start > last - first else before",
+            "cover together",
+        ),
+        Mutant("before the text", "if not 0 <= start < end:", "if start >= end:", "before the text"),
         Mutant("beyond the text", "if end > len(text):", "if end > 10**9:", "ValueError"),
         Mutant("empty spans", "if not 0 <= start < end:", "if start < 0:", "ValueError"),
         Mutant("no brackets", 'f"[{kind}]"', "kind", "brackets"),
@@ -173,9 +180,21 @@ def check_redact(answer: Answer, dice: Dice) -> None:
     expect(answer("abcdefg", alone) == "[PERSON][EMAIL]fg", "Two spans that only touch are two marks.", got=alone)
     expect(answer("abc", []) == "abc", "A text without spans stays as it is.", expected="abc")
     expect(answer("abc", [("CARD", 0, 3)]) == "[CARD]", "A span may be the whole text.", expected="[CARD]")
+    chain = [("URL", 0, 4), ("EMAIL", 3, 7), ("CARD", 6, 11)]
+    got = answer("abcdefghijklm", chain)
+    expect(
+        got == "[CARD]lm",
+        f"{chain} are one mark, and the longest span names it: CARD, 5 characters.",
+        expected="[CARD]lm",
+        got=got,
+        hint="Compare the lengths of the spans, not of what several of them cover together.",
+    )
     same = [("URL", 2, 6), ("CARD", 4, 8)]
     expect(answer("abcdefghi", same) == "ab[URL]i", "Of two spans of equal length the earlier one names the mark.")
     _refused(
         lambda: answer("abc", [("CARD", 1, 9)]), "A span that ends after the text was taken: expected a ValueError."
+    )
+    _refused(
+        lambda: answer("abc", [("CARD", -2, 2)]), "A span that begins before the text was taken: expected a ValueError."
     )
     _refused(lambda: answer("abc", [("CARD", 2, 2)]), "An empty span was taken: expected a ValueError.")
