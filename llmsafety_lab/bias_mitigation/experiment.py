@@ -32,7 +32,7 @@ from llmsafety_lab.bias_mitigation.thresholds import calibrate, decide, optimal_
 from llmsafety_lab.data_bias import kamiran_calders_weights
 from llmsafety_lab.statistics import interval
 
-SEEDS = {"compas": (0, 1, 2, 3, 4), "adult": (0, 1, 2, 3, 4, 5), "texts": (0, 1, 2, 3, 4)}
+SEEDS = {"compas": (0, 1, 2, 3, 4), "adult": (0, 1, 2, 3, 4, 5), "texts": (0, 1, 2, 3)}
 TRAINED = 6_000
 FOLDS = 3
 TESTED, LEARNT = 400, 4_000
