@@ -1,7 +1,7 @@
-"""Make results/bias_mitigation.json: repairs of two tables and of a scorer of texts, with two or three seeds.
+"""Make results/bias_mitigation.json: repairs of two tables and of a scorer of texts, each with several seeds.
 
 Each finished run is kept under `_build`, and a second call goes on where the first one stopped. On one core it takes
-about five minutes: OMP_NUM_THREADS=1 python scripts/bias_mitigation.py
+about eight minutes: OMP_NUM_THREADS=1 python scripts/bias_mitigation.py
 """
 
 import functools
@@ -90,29 +90,40 @@ def people(kept: dict, name: str) -> None:
 
 
 def texts(kept: dict) -> None:
-    """Measure the scorer, and the ones that learnt its verdicts, by sentence and seed."""
-    rows = kept.setdefault("texts", {})
+    """Measure the scorer, and the ones that learnt its verdicts, by sentence and seed; then compare them, paired."""
+    rows: dict[str, Any] = {}
+    kept["texts"] = rows
+    names = [f"{group}{what}" for group in ("listed", "unlisted") for what in ("", " rise")]
     items = table.text_items(table.texts().scorer)
     rows["the scorer itself"] = {
-        name: [round(value, 5) for value in mean_interval(items[name][~np.isnan(items[name])])]
-        for name in ("listed", "unlisted")
+        name: [round(value, 5) for value in mean_interval(items[name][~np.isnan(items[name])])] for name in names
     } | {"by": items["by"], "auc": [items["auc"]]}
+    by_seed: dict[str, dict[str, np.ndarray]] = {}
+
+    def over(values: np.ndarray, level: float = 0.95) -> list[float]:
+        """Return mean and interval over seeds and those sentences that no seed flags as they are."""
+        return [round(value, 5) for value in interval(values[:, ~np.isnan(values).any(0)], level)]
+
     for method in table.TEXT_METHODS:
 
         def run(seed: int, method: str = method) -> dict[str, Any]:
             found = table.text_items(table.repaired_scorer(method, seed).scores)
-            return found | {key: found[key].tolist() for key in ("listed", "unlisted")}
+            return found | {name: found[name].tolist() for name in names}
 
         made = [once(f"texts {method} {seed}", functools.partial(run, seed))["made"] for seed in table.SEEDS["texts"]]
-        rows[method] = {"auc": [round(one["auc"], 5) for one in made]}
-        for name in ("listed", "unlisted"):
-            both = np.array([one[name] for one in made])
-            whole = both[:, ~np.isnan(both).any(0)]  # the sentences that no seed flags as they are
-            rows[method][name] = [round(value, 5) for value in mean_interval(whole.mean(0))]  # over sentences alone
-            rows[method][f"{name} sentences"] = whole.shape[1]
+        by_seed[method] = {name: np.array([one[name] for one in made], dtype=float) for name in names}
+        rows[method] = {name: over(values) for name, values in by_seed[method].items()}
+        rows[method]["sentences"] = int((~np.isnan(by_seed[method]["listed"]).any(0)).sum())
+        rows[method]["auc"] = [round(one["auc"], 5) for one in made]
         rows[method]["by"] = {
             one: round(float(np.mean([found["by"][one] for found in made])), 4) for one in made[0]["by"]
         }
+    first, *others = table.TEXT_METHODS
+    level = 1 - 0.05 / (len(others) * len(names))
+    kept["texts compared"] = {"level": level} | {
+        method: {name: over(by_seed[method][name] - by_seed[first][name], level) for name in names} for method in others
+    }
+    write(kept)
 
 
 def main() -> None:

@@ -29,12 +29,13 @@ from llmsafety_lab.bias_mitigation.scorers import (
     said_of,
 )
 from llmsafety_lab.bias_mitigation.thresholds import calibrate, decide, optimal_thresholds
+from llmsafety_lab.data_bias import kamiran_calders_weights
 from llmsafety_lab.statistics import interval
 
-SEEDS = {"compas": (0, 1, 2), "adult": (0, 1), "texts": (0, 1)}
+SEEDS = {"compas": (0, 1, 2, 3, 4), "adult": (0, 1, 2, 3, 4, 5), "texts": (0, 1, 2, 3)}
 TRAINED = 6_000
 FOLDS = 3
-TESTED, LEARNT = 150, 4_000
+TESTED, LEARNT = 400, 4_000
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "constant": (0.0,),
     "untouched": (0.0,),
@@ -49,20 +50,10 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "fairlearn: thresholds": (0.0,),
 }
 """For each method its strengths, from weak to strong. What a strength is depends on the method."""
-ADULT = {name: strengths[-2:] for name, strengths in STRENGTHS.items() if not name.startswith("fairlearn")}
+ADULT = {name: strengths[-2:] for name, strengths in STRENGTHS.items() if name != "fairlearn: reduction"}
 """The same for Adult, whose rows take longer."""
 
 Chances = Float[np.ndarray, " people"]
-
-
-def weights_of(labels: np.ndarray, groups: np.ndarray) -> Float[np.ndarray, " people"]:
-    """Return Kamiran and Calders' weights."""
-    found = np.empty(len(labels))
-    for group in np.unique(groups):
-        for label in (0, 1):
-            members = (groups == group) & (labels == label)
-            found[members] = (groups == group).mean() * (labels == label).mean() / members.mean()
-    return found
 
 
 def linear_learner(x: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Decide:
@@ -110,7 +101,7 @@ def decided(name: str, strength: float, train: People, test: People, notion: str
         at = resample(y, g, np.random.default_rng(seed))
         theta = fit_linear(x[at], y[at])
     else:
-        theta = fit_linear(x, y, weights_of(y, g) if name == "reweighed" else None)
+        theta = fit_linear(x, y, kamiran_calders_weights(y, g) if name == "reweighed" else None)
     return tuple((linear_scores(theta, rows) >= 0.5) * 1.0 for rows in (x, test.x))  # type: ignore[return-value]
 
 
@@ -291,18 +282,22 @@ def text_items(score: Callable[[Any], np.ndarray], top: float = 0.05) -> dict[st
     -------
     dict
         "listed" and "unlisted": for each sentence that is not flagged as it is, the share of the identities that get
-        it flagged; NaN for the others. "by": for each identity the share of those sentences. "auc" of finding what the
-        first scorer flags.
+        it flagged; NaN for the others. "by": for each identity the share of those sentences. "listed rise" and
+        "unlisted rise": for each sentence by how much an identity raises its score, in the mean over identities, in
+        standard deviations of the other reviews' scores. "auc" of finding what the first scorer flags.
     """
     from sklearn.metrics import roc_auc_score
 
     t = texts()
     scores = score(t.others)
     cut = np.quantile(scores, 1 - top)
-    free = score(t.tested) <= cut
+    plain, spread = score(t.tested), scores.std()
+    free = plain <= cut
     found: dict[str, Any] = {"by": {}}
     for name, group in (("listed", LISTED), ("unlisted", UNLISTED)):
-        flagged = np.array([score([said_of(text, one) for text in t.tested]) > cut for one in group])
+        said = np.array([score([said_of(text, one) for text in t.tested]) for one in group])
+        flagged = said > cut
+        found[f"{name} rise"] = (said - plain).mean(0) / spread
         found[name] = np.where(free, flagged.mean(0), np.nan)
         found["by"] |= {one: round(float(row[free].mean()), 4) for one, row in zip(group, flagged, strict=True)}
     own = t.scorer(t.others)

@@ -36,13 +36,18 @@ def augment(texts: Sequence[str], labels: Sequence[int], identities: Sequence[st
         raise ValueError("at least two identities are needed, each once")
     if len(texts) != len(labels):
         raise ValueError(f"as many labels as texts are needed; got {len(labels)} and {len(texts)}")
+    return _with_copies(texts, labels, identities)
+
+
+def _with_copies(texts: Sequence[str], labels: Sequence[int], identities: Sequence[str]) -> tuple[list[str], list[int]]:
     made, marks = list(texts), list(labels)
     for text, label in zip(texts, labels, strict=True):
-        named = mentions(text, identities)
+        named = [one for one in identities if swapped(text, one, "") != text]
         if len(named) == 1:
-            others = [one for one in identities if one != named[0]]
-            made += [swapped(text, named[0], one) for one in others]
-            marks += [label] * len(others)
+            for other in identities:
+                if other != named[0]:
+                    made.append(swapped(text, named[0], other))
+                    marks.append(label)
     return made, marks
 
 

@@ -73,6 +73,9 @@ class _Game:
             "strict=True)]",
             "one vector",
         ),
+        Mutant(
+            "projected on one side only", "share = dot / sum", "share = dot.clamp(min=0) / sum", "whatever its sign"
+        ),
         Mutant("not divided by the length", "dot / sum((h * h).sum() for h in against)", "dot", "length"),
         Mutant(
             "divided by the length once",
@@ -115,14 +118,17 @@ class _Game:
     ),
 )
 def check_adversary(answer: Answer, dice: Dice) -> None:
-    for _ in range(2):
-        width, of = dice.integer(3, 4), dice.integer(30, 40)
-        labels, groups = people(dice, of)
-        x = dice.normal(of, width) + 0.7 * groups[:, None]
-        own = [dice.normal(1, width), dice.normal(1)]
-        other = [dice.normal(1, 1).abs() + 0.5, dice.normal(1)]
+    for turn in range(2):
+        for _ in range(500):  # first the gradients point to the same side, then to opposite ones
+            width, of = dice.integer(3, 4), dice.integer(30, 40)
+            labels, groups = people(dice, of)
+            x = dice.normal(of, width) + 0.7 * groups[:, None]
+            own = [dice.normal(1, width), dice.normal(1)]
+            other = [(dice.normal(1, 1).abs() + 0.5) * (2 * dice.integer(0, 1) - 1), dice.normal(1)]
+            game = _Game(own, other, x, labels, groups)
+            if (-1) ** turn * float(game.g @ game.h) > 0.02:
+                break
         alpha, lr = 0.5 + float(dice.uniform(1)), 0.1 + 0.2 * float(dice.uniform(1))
-        game = _Game(own, other, x, labels, groups)
         names = ("weight", "bias")
         predictor = LinearMap(weights=dict(zip(names, own, strict=True)), inputs=width, outputs=1)
         adversary = LinearMap(weights=dict(zip(names, other, strict=True)), inputs=1, outputs=1)
@@ -217,6 +223,12 @@ def _predictor(
             g - (g @ chance) / (chance @ chance) * chance - alpha * chance
         ),
     }
+    if g @ h < 0:
+        one_side = (
+            "The projection is left out where the two gradients point to opposite sides: take out the part along the "
+            "adversary's gradient whatever its sign."
+        )
+        directions = {one_side: g - alpha * h} | directions
     mistakes = {words: before - lr * value for words, value in directions.items()}
     mistakes["The predictor goes uphill: subtract lr times the direction."] = before + lr * (p - alpha * h)
     expect_close(

@@ -136,7 +136,10 @@ def check_levelling(answer: Answer, dice: Dice) -> None:
                 value[place] = number
             mistakes[words] = value
         mistakes["These are percents: return shares."] = wanted * torch.tensor([100.0, 100.0, 100.0, 1.0])
-        mistakes["raised and lowered are exchanged: raised comes first."] = wanted[[0, 2, 1, 3]]
+        mistakes[
+            "raised and lowered are exchanged: raised comes first. (Or the rates are those of a no among the people "
+            "with label 1: a true positive rate is that of a yes.)"
+        ] = wanted[[0, 2, 1, 3]]
         mistakes["closed is not raised plus lowered: the extremes after the repair may be other groups."] = torch.stack(
             [wanted[1] + wanted[2], wanted[1], wanted[2], wanted[3]]
         )

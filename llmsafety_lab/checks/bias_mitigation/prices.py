@@ -45,6 +45,12 @@ def _costs(labels: Tensor, groups: Tensor, price: float) -> Tensor:
             "accuracy",
         ),
         Mutant(
+            "constraint among label 1",
+            "decisions[groups == 1].mean() - decisions[groups == 0].mean()",
+            "decisions[(groups == 1) & (labels == 1)].mean() - decisions[(groups == 0) & (labels == 1)].mean()",
+            "label 1",
+        ),
+        Mutant(
             "prices may be negative",
             "max(0.0, float(prices[0] + rate * (gap - slack)))",
             "float(prices[0] + rate * (gap - slack))",
@@ -86,6 +92,8 @@ def _case(answer: Answer, dice: Dice, turn: int) -> None:
     prices = (0.1 + 0.4 * dice.uniform(2)) * (0.02 if turn > 1 else 1.0)
     gap = _gap(decisions, groups)
     right = _gap((decisions == labels).double(), groups)
+    among = labels == 1
+    entitled = _gap(decisions[among], groups[among])
 
     def moved(size: float, less: float, by: float, floor: bool = True, old: Tensor = prices) -> Tensor:
         both = old + by * torch.tensor([size - less, -size - less], dtype=torch.float64)
@@ -98,6 +106,9 @@ def _case(answer: Answer, dice: Dice, turn: int) -> None:
     mistakes = {
         "The prices answer to a gap in accuracy: a model can be equally right in both groups and decide for one of "
         "them twice as often. The constraint is on decisions.": moved(right, slack, rate),
+        "The prices answer to a gap among the people with label 1. The gap here is one of all decisions.": moved(
+            entitled, slack, rate
+        ),
         "A price has fallen below 0: that pays for a gap. Stop at 0.": moved(gap, slack, rate, floor=False),
         "The slack is missing: a gap of that size is free.": moved(gap, 0.0, rate),
         "The slack has the wrong sign: a price rises by the part of the gap that is above it.": moved(
