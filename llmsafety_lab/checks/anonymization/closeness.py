@@ -148,6 +148,6 @@ def check_closeness(answer: Answer, dice: Dice) -> None:
     try:
         got = answer(single, ["a"], "s", True)
     except Failed as failed:
-        got = failed.message
+        raise Failed("If there is only one value, the distance is 0.", expected=0, got=failed.message) from None
     expect(got == 0, "If there is only one value, the distance is 0.", expected=0, got=got)
     _refused(lambda: answer(two, ["a", "s"], "s"), "The sensitive column is a quasi-identifier here: refuse it.")
