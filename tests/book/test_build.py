@@ -15,6 +15,7 @@ import yaml
 import llmsafety_lab
 from llmsafety_lab import tables
 from llmsafety_lab.course.book import build, reproduced
+from llmsafety_lab.course.book.dress import dress
 from llmsafety_lab.course.book.vendor import vendor
 
 ROOT = Path(__file__).parents[2]
@@ -157,12 +158,15 @@ def test_a_book_is_built_with_its_own_directives_and_only_once(vendored: Path, c
 
 def test_reproduced_figures_are_collected_from_the_chapters_runs(small: Path) -> None:
     rows = [tables.Reproduced("brown2020language", "Accuracy on | *all*", "70.2%", "69%", "A smaller\nmodel.")]
-    kept = nbformat.v4.new_output("display_data", data={tables.REPRODUCED: [asdict(row) for row in rows]})
+    shown = {"text/html": tables.markup(["Figure", "Why"], [["one", "two"]], "A caption.")}
+    kept = nbformat.v4.new_output("display_data", data={tables.REPRODUCED: [asdict(row) for row in rows]} | shown)
     notebook = nbformat.v4.new_notebook(cells=[_cell("tables.reproduced(rows)", outputs=[kept])])
     (small / "_build" / "executed" / "chapters").mkdir()
     (small / "_build" / "executed" / "chapters" / "attention.ipynb").write_text(nbformat.writes(notebook))
+    dressed = dress(nbformat.writes(notebook))
+    assert tables.REPRODUCED not in dressed and r"<table class=\"results words\">" in dressed
     page = reproduced.page(small, build.pages(small))
-    assert page.count("\n## ") == 1 and "## {doc}`/chapters/attention`" in page
+    assert page.count("\n## ") == 1 and "## Quiz\n\nFrom the chapter {doc}`/chapters/attention`." in page
     assert r"| {cite:t}`brown2020language` | Accuracy on \| \*all\* | 70.2% | 69% | A smaller model. |" in page
 
 

@@ -103,10 +103,13 @@ def _is_loading(output: dict[str, Any]) -> bool:
 def _still(output: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
     """Put the picture that a widget shows in its place: on a page without a kernel nothing would move.
 
-    What only the page of reproduced results reads is left out: Sphinx does not know its type.
+    What only the page of reproduced results reads is left out: Sphinx does not know its type. The table's last column
+    holds words.
     """
     if REPRODUCED in output.get("data", {}):
-        output = {**output, "data": {mime: data for mime, data in output["data"].items() if mime != REPRODUCED}}
+        shown = {mime: data for mime, data in output["data"].items() if mime != REPRODUCED}
+        shown["text/html"] = "".join(shown["text/html"]).replace('class="results"', 'class="results words"', 1)
+        output = {**output, "data": shown}
     view = output.get("data", {}).get(_WIDGET)
     if view is None:
         return output

@@ -23,7 +23,8 @@ def page(root: Path, names: list[str]) -> str:
         rows = list(_rows(executed)) if name.startswith("chapters/") and executed.exists() else []
         if rows:
             parts.append(
-                f"## {{doc}}`/{name}`\n\n| Work | Figure | Published | Here | Why they differ, or agree |\n"
+                f"## {_title(root / f'{name}.md')}\n\nFrom the chapter {{doc}}`/{name}`.\n\n"
+                "| Work | Figure | Published | Here | Why they differ, or agree |\n"
                 + "|:--|:--|--:|--:|:--|\n"
                 + "\n".join(
                     f"| {{cite:t}}`{row.paper}` | "
@@ -34,6 +35,10 @@ def page(root: Path, names: list[str]) -> str:
                 + "\n"
             )
     return "\n".join(parts)
+
+
+def _title(chapter: Path) -> str:
+    return next(line[2:] for line in chapter.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
 
 
 def _rows(executed: Path) -> Iterator[Reproduced]:
