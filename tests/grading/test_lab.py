@@ -131,9 +131,8 @@ def write(path, text):
     if path.name != name:
         return really(path, text)
     if moment == "in the middle":
-        path.with_name(f".{name}.part").write_text(text[: len(text) // 2])
-    elif moment == "after":
-        really(path, text)
+        os.replace = lambda *places: os.kill(os.getpid(), signal.SIGKILL)
+    really(path, text)
     os.kill(os.getpid(), signal.SIGKILL)
 lab.write = reports.write = write
 cli.main(sys.argv[3:])

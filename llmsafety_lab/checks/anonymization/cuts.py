@@ -130,7 +130,7 @@ def _compared(points: np.ndarray, k: int, strict: bool, groups: list[list[int]],
     points=4,
     difficulty=4,
     importance=4,
-    minutes=20,
+    minutes=18,
     answer="mondrian",
     mutants=(
         Mutant("always strict", "        if strict:", "        if True:", "relaxed"),

@@ -64,7 +64,7 @@ def _mistakes(x: np.ndarray, y: np.ndarray, gaps: np.ndarray) -> dict[str, float
     points=4,
     difficulty=3,
     importance=4,
-    minutes=15,
+    minutes=14,
     answer="p_value",
     forbid=("scipy.stats.permutation_test", "scipy.stats.mannwhitneyu", "scipy.stats.ttest_ind"),
     mutants=(

@@ -36,7 +36,7 @@ def _draw(dice: Dice, width: int) -> tuple[Tensor, Tensor]:
     points=5,
     difficulty=4,
     importance=4,
-    minutes=20,
+    minutes=18,
     answer="leace",
     forbid=("concept_erasure.LeaceFitter", "concept_erasure.LeaceEraser", "concept_erasure.leace.LeaceFitter"),
     mutants=(
