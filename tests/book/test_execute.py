@@ -63,7 +63,7 @@ def test_a_notebook_runs_once_per_content_and_sees_its_scale_and_an_empty_folder
     assert printed.startswith("ci ") and "plain.md" not in printed
     assert run.seconds > 0 and run.peak_mb > 10 and not run.cached
     [times] = json.loads((house / "_build" / "executed" / "times.json").read_text())
-    assert times["notebook"] == "chapters/one" and 0 < times["slowest"][1] <= run.seconds + 1
+    assert times["notebook"] == "chapters/one" and 0 <= times["slowest"][1] <= run.seconds + 1
     assert execute.execute(house, scale="ci")[0].cached
     assert not execute.execute(house, scale="ci", fresh=True)[0].cached
     (house / "chapters" / "one.md").write_text(NOTEBOOK.format(code="x = 2"))

@@ -30,7 +30,7 @@ def _equal(first: Tensor, second: Tensor, along: Tensor) -> tuple[Tensor, Tensor
     points=4,
     difficulty=3,
     importance=4,
-    minutes=14,
+    minutes=13,
     answer="hard_debias",
     mutants=(
         Mutant(
