@@ -16,6 +16,7 @@ import torch
 
 from llmsafety_lab import files, runtime
 from llmsafety_lab.bias_mitigation import experiment as table
+from llmsafety_lab.bias_mitigation import text_experiment
 from llmsafety_lab.statistics import interval, mean_interval
 
 KEPT = Path(__file__).parents[1] / "results" / "bias_mitigation.json"
@@ -94,7 +95,7 @@ def texts(kept: dict) -> None:
     rows: dict[str, Any] = {}
     kept["texts"] = rows
     names = [f"{group}{what}" for group in ("listed", "unlisted") for what in ("", " rise")]
-    items = table.text_items(table.texts().scorer)
+    items = text_experiment.text_items(text_experiment.texts().scorer)
     rows["the scorer itself"] = {
         name: [round(value, 5) for value in mean_interval(items[name][~np.isnan(items[name])])] for name in names
     } | {"by": items["by"], "auc": [items["auc"]]}
@@ -104,13 +105,13 @@ def texts(kept: dict) -> None:
         """Return mean and interval over seeds and those sentences that no seed flags as they are."""
         return [round(value, 5) for value in interval(values[:, ~np.isnan(values).any(0)], level)]
 
-    for method in table.TEXT_METHODS:
+    for method in text_experiment.TEXT_METHODS:
 
         def run(seed: int, method: str = method) -> dict[str, Any]:
-            found = table.text_items(table.repaired_scorer(method, seed).scores)
+            found = text_experiment.text_items(text_experiment.repaired_scorer(method, seed).scores)
             return found | {name: found[name].tolist() for name in names}
 
-        made = [once(f"texts {method} {seed}", functools.partial(run, seed))["made"] for seed in table.SEEDS["texts"]]
+        made = [once(f"texts {method} {seed}", functools.partial(run, seed))["made"] for seed in text_experiment.SEEDS]
         by_seed[method] = {name: np.array([one[name] for one in made], dtype=float) for name in names}
         rows[method] = {name: over(values) for name, values in by_seed[method].items()}
         rows[method]["sentences"] = int((~np.isnan(by_seed[method]["listed"]).any(0)).sum())
@@ -118,7 +119,7 @@ def texts(kept: dict) -> None:
         rows[method]["by"] = {
             one: round(float(np.mean([found["by"][one] for found in made])), 4) for one in made[0]["by"]
         }
-    first, *others = table.TEXT_METHODS
+    first, *others = text_experiment.TEXT_METHODS
     level = 1 - 0.05 / (len(others) * len(names))
     kept["texts compared"] = {"level": level} | {
         method: {name: over(by_seed[method][name] - by_seed[first][name], level) for name in names} for method in others
