@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from llmsafety_lab import runtime
-from llmsafety_lab.course.book import masters, plain
+from llmsafety_lab.course.book import extras, masters, plain
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = [path for path in masters.notebooks(ROOT) if path.parent.name == "chapters"]
@@ -96,3 +96,21 @@ def test_the_installed_package_holds_the_kept_results(tmp_path: Path) -> None:
     here = os.environ | {"PYTHONPATH": str(tmp_path / "alone")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=here, capture_output=True, text=True)
     assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("import numpy, torch\nimport tenseal", ["tenseal"]),
+        ("def late():\n    from fairlearn.metrics import MetricFrame", ["fairlearn"]),
+        ("from llmsafety_lab import encrypted_computation", ["cryptography"]),
+        ("import pytest", []),
+    ],
+)
+def test_a_chapters_notebook_installs_what_its_code_imports(code: str, names: list[str]) -> None:
+    assert [re.split("[<>=]", one)[0] for one in extras.needed(ROOT, [code])] == names
+
+
+def test_in_colab_that_is_installed_beside_the_package() -> None:
+    bootstrap = plain.notebook(ROOT / "chapters" / "encrypted_computation.md").cells[1].source
+    assert re.search(r'%pip install -q "llmsafety-lab @ git\+\S+" "cryptography.*" "mpyc.*" "tenseal.*"$', bootstrap)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -236,21 +236,22 @@ def student(path: Path) -> Any:
     return for_colab(notebook, path.parents[1])
 
 
-def for_colab(notebook: Any, root: Path) -> Any:
-    """Put the package's installation behind a notebook's first cell, and return it."""
-    notebook.cells.insert(1, _bootstrap(notebook.cells[0], repository(root)))
+def for_colab(notebook: Any, root: Path, besides: Sequence[str] = ()) -> Any:
+    """Put the package's installation, and what is needed besides, behind a notebook's first cell, and return it."""
+    notebook.cells.insert(1, _bootstrap(notebook.cells[0], repository(root), besides))
     notebook.metadata["colab"] = {"provenance": [], "toc_visible": True}
     return notebook
 
 
-def _bootstrap(like: Any, repo: str) -> Any:
+def _bootstrap(like: Any, repo: str, besides: Sequence[str]) -> Any:
     import nbformat
 
+    wanted = " ".join(f'"{one}"' for one in (f"llmsafety-lab @ git+{repo}@v{__version__}", *besides))
     lines = (
         "# Installs the course's package where it is missing, as in a fresh Colab.",
         "import importlib.util",
         'if importlib.util.find_spec("llmsafety_lab") is None:',
-        f'    %pip install -q "llmsafety-lab @ git+{repo}@v{__version__}"',
+        f"    %pip install -q {wanted}",
     )
     cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["bootstrap"]})
     cell.id = f"{like.id.rpartition('-')[0]}-bootstrap"

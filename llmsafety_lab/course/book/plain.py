@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
-from llmsafety_lab.course.book import masters
+from llmsafety_lab.course.book import extras, masters
 
 _ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
 _DIRECTIVE = re.compile(r"^(`{3}|:{3})\{([\w-]+)\}[ \t]*(.*?)\n(.*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -45,7 +45,8 @@ def notebook(path: Path) -> Any:
     if glued:
         note += f" A name in the text such as `{glued[1]}` is a number that one of the cells prints."
     made.cells[0].source = f"{title}\n\n{note}*\n{rest}"
-    return masters.for_colab(made, path.parents[1])
+    besides = extras.needed(path.parents[1], [cell.source for cell in made.cells if cell.cell_type == "code"])
+    return masters.for_colab(made, path.parents[1], besides)
 
 
 def markdown(text: str, path: Path) -> str:
