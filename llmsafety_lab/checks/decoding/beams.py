@@ -129,7 +129,6 @@ _ELSE = (
             "parents of the ways that go on",
         ),
         Mutant("all finished kept", "one[0])[:beams]", "one[0])", "miss when to stop"),
-        Mutant("the first to stop", "if len(finished) == beams:", "if finished:", "the first finished text"),
         Mutant("squeezed", "texts[going_on], scores", "texts[going_on].squeeze(), scores", "stopped with"),
         Mutant("another default", "length_penalty: float = 1.0", "length_penalty: float = 0.0", "by default"),
     ),
