@@ -95,7 +95,7 @@ def replies(
     torch.manual_seed(seed)
     drawn: dict[str, Any] = {"do_sample": False}
     if samples:
-        drawn = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0, "num_return_sequences": samples}
+        drawn = {"do_sample": True, "temperature": temperature, "top_k": 0, "num_return_sequences": samples}
     with torch.no_grad():
         made = model.generate(
             **ids,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -14,63 +15,57 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-class Index:
-    """Passages by their words, for `retrieve`.
-
-    Parameters
-    ----------
-    passages : sequence of str
-
-    Raises
-    ------
-    ValueError
-        If there is no passage.
-    """
-
-    def __init__(self, passages: Sequence[str]) -> None:
-        if not len(passages):
-            raise ValueError("an index needs at least one passage")
-        counts = [Counter(words_of(passage)) for passage in passages]
-        self.lengths = [sum(count.values()) for count in counts]
-        self.mean = sum(self.lengths) / len(counts)
-        self.places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for row, count in enumerate(counts):
-            for word, times in count.items():
-                self.places[word].append((row, times))
+@functools.cache
+def counted(text: str) -> Counter[str]:
+    """Return how often each word occurs in a text; what was counted once is kept."""
+    return Counter(words_of(text))
 
 
-def retrieve(index: Index, query: str, k: int = 3, k1: float = 1.5, b: float = 0.75) -> list[tuple[int, float]]:
+def retrieve(
+    passages: Sequence[str], query: str, k: int = 3, k1: float = 1.5, b: float = 0.75
+) -> list[tuple[int, float]]:
     """Return the k passages with the highest BM25 score for a query, the best first, each with its score.
 
     Parameters
     ----------
-    index : Index
+    passages : sequence of str
     query : str
+        A word that it holds twice counts twice.
     k : int
         Passages that share no word with the query are left out, so that fewer can come.
     k1, b : float
         How soon a word that occurs often stops counting more, and how much long passages pay for their length.
 
+    Returns
+    -------
+    list of (int, float)
+        Rows of `passages`, and their scores; of equal ones the earlier passage comes first.
+
     Raises
     ------
     ValueError
-        If k is below 1.
+        If there is no passage, or k is below 1.
 
     References
     ----------
     Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond, section 3.
     """
-    if k < 1:
-        raise ValueError(f"at least one passage has to be asked for; got k = {k}")
-    total = len(index.lengths)
-    scores: dict[int, float] = defaultdict(float)
+    if not len(passages) or k < 1:
+        raise ValueError(f"at least one passage is needed, and one asked for; got {len(passages)} and k = {k}")
+    counts = [counted(passage) for passage in passages]
+    lengths = [sum(count.values()) for count in counts]
+    total, mean = len(counts), sum(lengths) / len(counts)
+    scores = [0.0] * total
     for word in words_of(query):
-        found = index.places.get(word, [])
-        rarity = math.log(1 + (total - len(found) + 0.5) / (len(found) + 0.5))
-        for row, times in found:
-            long = k1 * (1 - b + b * index.lengths[row] / index.mean)
-            scores[row] += rarity * times * (k1 + 1) / (times + long)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k]
+        holding = sum(word in count for count in counts)
+        rarity = math.log(1 + (total - holding + 0.5) / (holding + 0.5))
+        for row, (count, length) in enumerate(zip(counts, lengths, strict=True)):
+            times = count[word]
+            if times:
+                long = k1 * (1 - b + b * length / mean)
+                scores[row] += rarity * times * (k1 + 1) / (times + long)
+    found = [(row, score) for row, score in enumerate(scores) if score > 0]
+    return sorted(found, key=lambda item: (-item[1], item[0]))[:k]
 
 
 class Cited(NamedTuple):
