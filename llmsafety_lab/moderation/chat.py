@@ -57,7 +57,7 @@ def yes_minus_no(model: torch.nn.Module, tokenizer: Any, asked: Sequence[Turns])
     with torch.no_grad():
         for row, turns in enumerate(asked):
             ids = tokenizer(written(tokenizer, turns), return_tensors="pt", add_special_tokens=False)
-            logs = model(**ids, logits_to_keep=1).logits[0, -1].log_softmax(-1)
+            logs = model(**ids, logits_to_keep=1).logits[0, -1].float().log_softmax(-1)
             found[row] = logs[yes] - logs[no], logs[yes].exp() + logs[no].exp()
     return found
 
@@ -106,7 +106,7 @@ def replies(
             pad_token_id=tokenizer.pad_token_id,
         )
     new = made.sequences[:, ids["input_ids"].shape[1] :]
-    logs = torch.stack(made.logits, 1).log_softmax(-1).gather(-1, new[..., None])[..., 0]
+    logs = torch.stack(made.logits, 1).float().log_softmax(-1).gather(-1, new[..., None])[..., 0]
     ends = tokenizer.eos_token_id
     told = []
     for row, values in zip(new.tolist(), logs.tolist(), strict=True):

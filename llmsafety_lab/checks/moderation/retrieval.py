@@ -26,7 +26,7 @@ def _scores(passages: list[str], query: str, k1: float, b: float, slip: str = ""
         for word in asked:
             holding = sum(word in other for other in texts)
             if slip == "occurrences":
-                holding = sum(other.count(word) for other in texts)
+                holding = min(len(texts), sum(other.count(word) for other in texts))
             rarity = math.log(1 + max(0, len(texts) - holding + 0.5) / (holding + 0.5))
             if slip == "no rarity":
                 rarity = 1.0
@@ -52,7 +52,7 @@ def _scores(passages: list[str], query: str, k1: float, b: float, slip: str = ""
 
 def _best(passages: list[str], query: str, k: int, k1: float = 1.5, b: float = 0.75, slip: str = "") -> Hits:
     scores = _scores(passages, query, k1, b, slip)
-    rows = [row for row, score in enumerate(scores) if score or slip == "all"]
+    rows = [row for row, score in enumerate(scores) if score > 0 or slip == "all"]
     rows.sort(key=lambda row: scores[row] if slip == "worst" else -scores[row])
     return [(row, scores[row]) for row in rows[:k]]
 

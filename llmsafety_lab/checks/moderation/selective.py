@@ -12,7 +12,7 @@ Points = list[tuple[float, float, float]]
 
 def _curve(sure: list[float], right: list[int], slip: str = "") -> Points:
     found = []
-    for threshold in sorted(set(sure), reverse=slip != "rising"):
+    for threshold in sorted(set(sure), reverse=slip not in ("rising", "turned")):
         answered = [good for one, good in zip(sure, right, strict=True) if (one > threshold if slip == "above" else one >= threshold)]
         if slip == "turned":
             answered = [good for one, good in zip(sure, right, strict=True) if one <= threshold]
@@ -75,7 +75,7 @@ SLIPS = {
             "wrong ones last among equals",
             "last = np.r_[np.flatnonzero(np.diff(sure[order])), len(sure) - 1]",
             "order = np.lexsort((1 - good, -sure))\n    last = np.r_[0, 1 + np.flatnonzero(np.diff(sure[order]))]",
-            "come together",
+            "confidence",
         ),
         Mutant("answered means above", "answered = last + 1", "answered = last", "equals the threshold"),
         Mutant("share withheld", "answered / len(sure), np.cumsum", "1 - answered / len(sure), np.cumsum", "withheld"),

@@ -30,7 +30,7 @@ def _slips(streams: list[list[float]], share: float) -> dict[str, float]:
         "You took the first prefix of each text. Any prefix can stop it: take the highest.": _kth(
             [stream[0] for stream in streams], share
         ),
-        "You left the new text out of the count: it is n + 1 texts, and the new one is any of them.": _kth(
+        "You left the new text out of the count, or rounded down: there are n + 1 texts, and the rank is rounded up.": _kth(
             highest, share, more=0
         ),
         "Your rank is one too low: there are more false alarms than promised.": _kth(highest, share, away=-1),
@@ -56,7 +56,7 @@ def _slips(streams: list[list[float]], share: float) -> dict[str, float]:
         Mutant("without the new text", "(len(highest) + 1)", "(len(highest))", "new text out of the count"),
         Mutant("one too low", "highest[place - 1]", "highest[place - 2]", "one too low"),
         Mutant("one too high", "highest[place - 1]", "(highest + [math.inf])[place]", "one too high"),
-        Mutant("share turned round", "(1 - share)", "share", "that may pass"),
+        Mutant("share turned round", "+ 1) * (1 - share)", "+ 1) * share", "that may pass"),
         Mutant("the largest", "highest[place - 1]", "highest[-1]", "whatever the share"),
         Mutant(
             "largest for infinity",
@@ -64,12 +64,12 @@ def _slips(streams: list[list[float]], share: float) -> dict[str, float]:
             "if place <= len(highest) else float(highest[-1])",
             "too few",
         ),
-        Mutant("rounded", "math.ceil(round(", "int(round(", "one too low"),
+        Mutant("rounded", "math.ceil(round(", "int(round(", "rounded up"),
         Mutant("sorts in place", "highest = sorted(max(stream) for stream in harmless)", "[stream.sort() for stream in harmless]\n    highest = sorted(max(stream) for stream in harmless)", "in place"),
     ),
 )
 def check_stream_threshold(answer: Answer, dice: Dice) -> None:
-    cases = [(dice.integer(33, 37), 0.1), (dice.integer(41, 46), 0.25), (19, 0.05), (dice.integer(21, 28), 0.4)]
+    cases = [(19, 0.05), (dice.integer(33, 37), 0.1), (dice.integer(41, 46), 0.25), (dice.integer(21, 28), 0.4)]
     for count, share in cases:
         streams = [
             [round(float(score), 4) for score in dice.uniform(dice.integer(2, 7)).tolist()] for _ in range(count)

@@ -86,7 +86,7 @@ def _drawn(dice: Dice, count: int) -> Texts:
             "chosen on both",
             "threshold = cheapest_threshold(tuning_scores, tuning_harmful,",
             "threshold = cheapest_threshold([*tuning_scores, *test_scores], [*tuning_harmful, *test_harmful],",
-            "saw the test texts",
+            "test texts",
         ),
         Mutant(
             "accuracy",
@@ -126,20 +126,19 @@ def _drawn(dice: Dice, count: int) -> Texts:
     ),
 )
 def check_tune(answer: Answer, dice: Dice) -> None:
-    for miss, false_alarm, rate in (
-        (20.0, 1.0, round(0.02 + 0.05 * float(dice.uniform(1)), 3)),
-        (3.0, 2.0, 0.3),
-        (1.0, 4.0, 0.5),
-        (2.0, 1.0, 0.001),
-        (200.0, 1.0, 0.05),
-    ):
-        tuning, test = _drawn(dice, 40), _drawn(dice, 34)
-        terms = (miss, false_alarm, rate)
+    rare = round(0.02 + 0.05 * float(dice.uniform(1)), 3)
+    cases = [(terms, _drawn(dice, 40)) for terms in ((3.0, 2.0, 0.3), (20.0, 1.0, rare), (1.0, 4.0, 0.5), (200.0, 1.0, 0.05))]
+    low, middle, high, top = sorted(round(x, 3) for x in (dice.integers(1, 240, 4) / 1000 + dice.uniform(4).sort().values).tolist())
+    cases.append(((1.0, 1.0, 0.5), ([top, middle, high, low], [1, 1, 0, 0])))  # two thresholds are equally cheap
+    cases.append(((1.0, 1.0, 0.01), ([low, middle, high, top], [1, 1, 0, 0])))  # it is cheapest to block nothing
+    for terms, tuning in cases:
+        miss, false_alarm, rate = terms
+        test = _drawn(dice, 34)
         threshold, cost = expect_pair(answer(*tuning, *test, *terms), "The result", expected="(threshold, cost)")
         cost = expect_number(cost, "The cost")
         best = best_of(tuning, *terms)
         right = cost_at(test, best, *terms)
-        if threshold == best and abs(cost - right) < 1e-8:
+        if _near(threshold, best) and abs(cost - right) < 1e-8:
             continue
         hint = _hint(threshold, cost, tuning, test, terms)
         what = f"For a miss that costs {miss}, a false alarm that costs {false_alarm} and a base rate of {rate} the result is wrong."
@@ -168,6 +167,10 @@ def _hint(threshold: Any, cost: float, tuning: Texts, test: Texts, terms: Sequen
         cases.append((words, lambda found=found, own=own: (found, cost_at(test, found, *terms, slip=own))))  # type: ignore[misc]
     for words, made in cases:
         wrong, paid = made()
-        if threshold == wrong and abs(cost - paid) < 1e-8:
+        if _near(threshold, wrong) and _near(cost, paid):
             return words
     return "Try each tuning score and infinity, take the highest of the cheapest, and pay on the test texts."
+
+
+def _near(one: Any, other: float) -> bool:
+    return type(one) in (int, float) and (one == other or abs(one - other) < 1e-8)
