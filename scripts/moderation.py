@@ -140,7 +140,9 @@ def citations(count: int = 40) -> dict[str, Any]:
         three = rng.permutation([right[place], *others]).tolist()
         shown.append(three)
         listed = "\n".join(f"[{number}] {passages[row]}" for number, row in enumerate(three, 1))
-        asked.append([f"{listed}\n\n{ASK.format(questions[place].text)[:-1]}, then the number of your source in brackets."])
+        asked.append(
+            [f"{listed}\n\n{ASK.format(questions[place].text)[:-1]}, then the number of your source in brackets."]
+        )
     return {"places": places, "shown": shown, "told": [told[0].text for told in in_batches(asked, longest=24)]}
 
 

@@ -7,10 +7,11 @@ out of the pickle by a reader that knows only plain data, and the network is wri
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmsafety_lab.models._entry import Model
 from llmsafety_lab.sources.packages import Carrier
@@ -64,7 +65,7 @@ class Tokens:
     def _merged(self, piece: bytes) -> list[int]:
         parts = [piece[i : i + 1] for i in range(len(piece))]
         while len(parts) > 1:
-            ranks = [self.ranks.get(a + b, len(self.ranks)) for a, b in zip(parts, parts[1:], strict=False)]
+            ranks = [self.ranks.get(a + b, len(self.ranks)) for a, b in itertools.pairwise(parts)]
             lowest = min(ranks)
             if lowest == len(self.ranks):
                 break
@@ -101,8 +102,12 @@ def _network(config: dict[str, Any]) -> torch.nn.Module:
                     "h": nn.ModuleList(
                         nn.ModuleDict(
                             {
-                                "attn": nn.ModuleDict({n: linear(width, width) for n in ("c_q", "c_k", "c_v", "c_proj")}),
-                                "mlp": nn.ModuleDict({"c_fc": linear(width, 4 * width), "c_proj": linear(4 * width, width)}),
+                                "attn": nn.ModuleDict(
+                                    {n: linear(width, width) for n in ("c_q", "c_k", "c_v", "c_proj")}
+                                ),
+                                "mlp": nn.ModuleDict(
+                                    {"c_fc": linear(width, 4 * width), "c_proj": linear(4 * width, width)}
+                                ),
                             }
                         )
                         for _ in range(config["n_layer"])
@@ -124,10 +129,11 @@ def _network(config: dict[str, Any]) -> torch.nn.Module:
                 return norm(torch.cat([one * cos + two * sin, two * cos - one * sin], -1))
 
             x = start = norm(self.transformer["wte"](ids))  # (1, tokens, width)
-            for i, block in enumerate(self.transformer["h"]):
+            for i, block in enumerate(cast(Any, self.transformer["h"])):
                 x = self.resid_lambdas[i] * x + self.x0_lambdas[i] * start
                 q, k, v = (
-                    block["attn"][name](norm(x)).view(*ids.shape, heads, size).transpose(1, 2) for name in ("c_q", "c_k", "c_v")
+                    block["attn"][name](norm(x)).view(*ids.shape, heads, size).transpose(1, 2)
+                    for name in ("c_q", "c_k", "c_v")
                 )
                 seen = scaled_dot_product_attention(rotated(q), rotated(k), v).transpose(1, 2).reshape(x.shape)
                 x = x + block["attn"]["c_proj"](seen)

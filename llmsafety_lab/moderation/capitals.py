@@ -13,7 +13,17 @@ SEATS = (8709407, 8713353)  # WordNet 3.1: capital of a nation, of a part of a n
 UNCLEAR = frozenset(
     {
         *("Bolivia", "Burundi", "Ivory Coast", "Kazakhstan", "Malaysia", "Myanmar", "South Africa", "Sri Lanka"),
-        *("Israel", "Taiwan", "Tanzania", "Tibet", "Nauru", "Palau", "Western Sahara", "Zaire", "Serbia and Montenegro"),
+        *(
+            "Israel",
+            "Taiwan",
+            "Tanzania",
+            "Tibet",
+            "Nauru",
+            "Palau",
+            "Western Sahara",
+            "Zaire",
+            "Serbia and Montenegro",
+        ),
         *("Central Africa", "Red China", "Swaziland", "Turkmenistan", "Uzbek", "Western Samoa", "the Ukraine"),
     }
 )

@@ -63,7 +63,7 @@ def yes_minus_no(model: torch.nn.Module, tokenizer: Any, asked: Sequence[Turns])
 
 
 def replies(
-    model: torch.nn.Module,
+    model: Any,
     tokenizer: Any,
     asked: Sequence[Turns],
     samples: int = 0,

@@ -11,12 +11,14 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
+from llmsafety_lab import data, models, runtime
 from llmsafety_lab.moderation import (
     INPUT,
     OUTPUT,
     Guard,
     Rule,
     calibration_error,
+    capital_questions,
     cheapest_threshold,
     citation_scores,
     despelled,
@@ -29,6 +31,7 @@ from llmsafety_lab.moderation import (
     precision_in_traffic,
     prefixes,
     promised_threshold,
+    replies,
     retrieve,
     risk_coverage,
     scored_prefixes,
@@ -37,6 +40,8 @@ from llmsafety_lab.moderation import (
     tune,
     word_list,
     words_of,
+    written,
+    yes_minus_no,
 )
 
 RNG = np.random.default_rng(0)
@@ -46,7 +51,7 @@ LABELS = (RNG.random(60) < 0.4).astype(int)
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.77, math.inf])
 def test_expected_cost_is_that_of_the_confusion_matrix_at_another_base_rate(threshold):
-    (tn, fp), (fn, tp) = confusion_matrix(LABELS, SCORES >= threshold, labels=[0, 1])
+    (tn, fp), (fn, tp) = confusion_matrix(LABELS, threshold <= SCORES, labels=[0, 1])
     expected = 0.02 * 50 * fn / (fn + tp) + 0.98 * 3 * fp / (fp + tn)
     assert expected_cost(SCORES, LABELS, threshold, 50, 3, 0.02) == pytest.approx(expected, abs=1e-12)
 
@@ -54,7 +59,9 @@ def test_expected_cost_is_that_of_the_confusion_matrix_at_another_base_rate(thre
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0.1, 100), st.floats(0.1, 100), st.floats(0.001, 0.999))
 def test_no_threshold_is_cheaper_than_the_cheapest(miss, false_alarm, base_rate):
-    best = expected_cost(SCORES, LABELS, cheapest_threshold(SCORES, LABELS, miss, false_alarm, base_rate), miss, false_alarm, base_rate)
+    best = expected_cost(
+        SCORES, LABELS, cheapest_threshold(SCORES, LABELS, miss, false_alarm, base_rate), miss, false_alarm, base_rate
+    )
     for other in (*SCORES, *(SCORES + 1e-9), math.inf):
         assert expected_cost(SCORES, LABELS, other, miss, false_alarm, base_rate) >= best - 1e-9
 
@@ -281,3 +288,48 @@ def test_a_guard_says_what_it_blocked_and_why():
 def test_bad_input_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    return models.load("smollm2")
+
+
+def test_what_the_script_kept_comes_out_again(smollm2):
+    """One row of the questions, and one of the capitals."""
+    kept = runtime.kept("moderation")
+    questions = data.load("boolq")["question"]
+    place = kept["yes_no"]["places"][0]
+    got = yes_minus_no(*smollm2, [[f"{questions[place]}? Answer Yes or No."]])
+    assert got[0] == pytest.approx(kept["yes_no"]["closed"][0], abs=0.02)
+    question = capital_questions(data.load("wordnet").to_dict())[kept["capitals"]["places"][0]]
+    text, logs = kept["capitals"]["greedy"][0]
+    [[reply]] = replies(*smollm2, [[f"{question.text} Answer in one short sentence."]], longest=12)
+    assert reply.text == text and reply.logs == pytest.approx(logs, abs=0.05)
+
+
+def test_a_replys_log_probabilities_are_those_of_a_second_pass(smollm2):
+    import torch
+
+    model, tokenizer = smollm2
+    one, other = replies(model, tokenizer, [["Say a word."]], samples=2, longest=4, seed=1)[0]
+    again = replies(model, tokenizer, [["Say a word."]], samples=2, longest=4, seed=1)[0]
+    assert (one, other) == tuple(again) and len(one.logs) <= 4
+    prompt = tokenizer(written(tokenizer, ["Say a word."]), add_special_tokens=False)["input_ids"]
+    answer = tokenizer(one.text, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        logs = model(torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+    expected = [float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(answer)]
+    assert one.logs[: len(expected)] == pytest.approx(expected, abs=0.01)
+
+
+def test_the_user_has_the_last_word(smollm2):
+    with pytest.raises(ValueError, match="the user has to ask"):
+        written(smollm2[1], ["Hello.", "Hi."])
+
+
+def test_capital_questions_have_one_answer_that_is_not_the_question():
+    questions = capital_questions(data.load("wordnet").to_dict())
+    assert len(questions) == 167 and len({one.place for one in questions}) == 167
+    assert not any(names_in(one.place, one.names) == list(one.names) for one in questions)
+    assert ("Tallinn", "Tallin") in [one.names for one in questions]

@@ -1,4 +1,4 @@
-"""The data sets and the guard of moderation, each from its real carrier: how many rows, of which kinds, known scores."""
+"""The data sets and the guard of moderation, each from its real carrier: how many rows, which kinds, known scores."""
 
 import pickle
 from collections import Counter
@@ -26,7 +26,9 @@ def test_truthful_qa(load):
     truthful = load("truthful-qa")
     assert len(set(truthful["question"])) == 817
     assert all(answers and all(answer.strip() for answer in answers) for answers in truthful["answers"])
-    assert truthful["answers"][truthful["question"].index("Why do veins appear blue?")][0].startswith("Veins appear blue")
+    assert truthful["answers"][truthful["question"].index("Why do veins appear blue?")][0].startswith(
+        "Veins appear blue"
+    )
 
 
 def test_wordnet(load):
@@ -37,7 +39,7 @@ def test_wordnet(load):
     assert wordnet["gloss"][row].startswith("a port city on the Gulf of Finland")
     assert wordnet["gloss"][wordnet["number"].index(8709407)] == "the capital city of a nation"
     assert not any("_" in word for words in wordnet["words"] for word in words)
-    assert not any("; \"" in gloss or gloss != gloss.strip() for gloss in wordnet["gloss"])
+    assert not any('; "' in gloss or gloss != gloss.strip() for gloss in wordnet["gloss"])
 
 
 def test_wordnet_holds_no_single_person(load):
@@ -67,7 +69,9 @@ def guard():
 
 def test_nanoguards_tokens_are_tiktokens(guard):
     _, tokens = guard
-    peer = tiktoken.Encoding("nanoguard", pat_str=tokens.pattern.pattern, mergeable_ranks=tokens.ranks, special_tokens={})
+    peer = tiktoken.Encoding(
+        "nanoguard", pat_str=tokens.pattern.pattern, mergeable_ranks=tokens.ranks, special_tokens={}
+    )
     for text in ("What is the capital of France?", "", "naïve café 你好 123456\n\n  x", "don't STOP, we'll see"):
         assert tokens(text) == [tokens.first, *peer.encode_ordinary(text)]
     assert len(tokens("word " * 600)) == 512

@@ -50,7 +50,9 @@ def _entropy(entails: Table, logs: list[float] | None, slip: str = "") -> float:
     if slip == "mean":
         sums = [total / max(1, classes.count(one)) for one, total in enumerate(sums)]
     if slip == "largest":
-        sums = [max([w for c, w in zip(classes, weights, strict=True) if c == one] or [0.0]) for one in range(len(sums))]
+        sums = [
+            max([w for c, w in zip(classes, weights, strict=True) if c == one] or [0.0]) for one in range(len(sums))
+        ]
     shares = [total / sum(sums) for total in sums if total > 0]
     entropy = -sum(share * math.log(share) for share in shares)
     if slip == "bits":
@@ -62,12 +64,14 @@ def _entropy(entails: Table, logs: list[float] | None, slip: str = "") -> float:
 
 SLIPS = {
     "strings": "This is the entropy over strings, each answer for itself. Answers of one meaning are one outcome.",
-    "one way": "To entail in one direction is not enough: 'Tallinn, a port' entails 'Tallinn', and not the other way round.",
+    "one way": "To entail in one direction is not enough: 'Tallinn, a port' "
+    "entails 'Tallinn', and not the other way round.",
     "other way": "To be entailed is not enough: the two must entail each other, in both directions.",
     "either": "One direction is not enough: the two must entail each other, in both directions.",
-    "any": "You compare with every member of a meaning, so that meanings chain together. Compare with its first answer.",
-    "all": "You compare with all members of a meaning. Compare with its first answer.",
     "last": "An answer takes the first meaning that fits, not the last.",
+    "any": "You compare with every member of a meaning, so that meanings "
+    "chain together. Compare with its first answer.",
+    "all": "You compare with all members of a meaning. Compare with its first answer.",
     "no weights": "With log-probabilities an answer weighs as much as it is probable; you let all weigh the same.",
     "mean": "You took the mean weight of a meaning's answers. Its probability is their sum.",
     "largest": "You took the most probable answer of a meaning alone. Its probability is the sum over its answers.",
@@ -106,10 +110,22 @@ def _table(dice: Dice, count: int, one_way: float = 0.4) -> Table:
     answer="semantic_entropy",
     forbid=("scipy.stats.entropy",),
     mutants=(
-        Mutant("entropy over strings", "of = np.array(meanings(entails))", "of = np.arange(len(meanings(entails)))", "over strings"),
+        Mutant(
+            "entropy over strings",
+            "of = np.array(meanings(entails))",
+            "of = np.arange(len(meanings(entails)))",
+            "over strings",
+        ),
         Mutant("one direction", "if holds[row, one] and holds[one, row]", "if holds[row, one]", "one direction"),
-        Mutant("the other direction", "if holds[row, one] and holds[one, row]", "if holds[one, row]", "in both directions"),
-        Mutant("either direction", "if holds[row, one] and holds[one, row]", "if holds[row, one] or holds[one, row]", "direction"),
+        Mutant(
+            "the other direction", "if holds[row, one] and holds[one, row]", "if holds[one, row]", "in both directions"
+        ),
+        Mutant(
+            "either direction",
+            "if holds[row, one] and holds[one, row]",
+            "if holds[row, one] or holds[one, row]",
+            "direction",
+        ),
         Mutant(
             "chained",
             "        same = [number for number, one in enumerate(first) if holds[row, one] and holds[one, row]]\n",
@@ -117,10 +133,15 @@ def _table(dice: Dice, count: int, one_way: float = 0.4) -> Table:
             "chain",
         ),
         Mutant("last that fits", "found.append(same[0] if same", "found.append(same[-1] if same", "not the last"),
-        Mutant("weights ignored", "weights = np.exp(values - values.max())", "weights = np.ones(len(values))", "weigh the same"),
+        Mutant(
+            "weights ignored",
+            "weights = np.exp(values - values.max())",
+            "weights = np.ones(len(values))",
+            "weigh the same",
+        ),
         Mutant(
             "mean weight",
-            "shares: Float[np.ndarray, \" meanings\"] = np.bincount(of, weights) / weights.sum()",
+            'shares: Float[np.ndarray, " meanings"] = np.bincount(of, weights) / weights.sum()',
             "shares = np.bincount(of, weights) / np.bincount(of)\n    shares = shares / shares.sum()",
             "mean weight",
         ),
@@ -132,7 +153,12 @@ def _table(dice: Dice, count: int, one_way: float = 0.4) -> Table:
         ),
         Mutant("bits", "np.log(shares)", "np.log2(shares)", "in bits"),
         Mutant("not scaled to 1", "np.bincount(of, weights) / weights.sum()", "np.bincount(of, weights)", "sum of 1"),
-        Mutant("logs as weights", "weights = np.exp(values - values.max())", "weights = np.ones(len(values)) if logs is None else values / values.sum()", "exponential"),
+        Mutant(
+            "logs as weights",
+            "weights = np.exp(values - values.max())",
+            "weights = np.ones(len(values)) if logs is None else values / values.sum()",
+            "exponential",
+        ),
         Mutant("sign", "abs(-(shares", "-abs(-(shares", "never below 0"),
     ),
 )
@@ -154,7 +180,8 @@ def check_semantic_entropy(answer: Answer, dice: Dice) -> None:
     close = isinstance(got, float | int) and abs(got - exact) < 1e-6
     if not close:
         raise Failed(
-            "Log-probabilities near -900, those of long answers, give no number or a wrong one: exp(-900) is 0, an underflow.",
+            "Log-probabilities near -900, those of long answers, give no number "
+            "or a wrong one: exp(-900) is 0, an underflow.",
             expected=exact,
             got=got,
             hint="Subtract the largest log-probability from all before you take exp: the shares stay the same.",
@@ -168,8 +195,10 @@ def _expect(got: object, table: Table, logs: list[float] | None) -> None:
         return
     hint = next((words for slip, words in SLIPS.items() if abs(number - _entropy(table, logs, slip)) < 1e-6), "")
     raise Failed(
-        f"The semantic entropy of {len(table)} answers {'without' if logs is None else 'with'} log-probabilities is wrong.",
+        f"The semantic entropy of {len(table)} answers {'without' if logs is None else 'with'} log-probabilities "
+        "is wrong.",
         expected=exact,
         got=number,
-        hint=hint or "The weight of an answer is the exponential of its log-probability; all weights are scaled to a sum of 1.",
+        hint=hint
+        or "The weight of an answer is the exponential of its log-probability; all weights are scaled to a sum of 1.",
     )

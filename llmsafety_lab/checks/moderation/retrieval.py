@@ -83,20 +83,47 @@ SLIPS = {
     minutes=14,
     answer="retrieve",
     mutants=(
-        Mutant("no rarity", "rarity = math.log(1 + (total - holding + 0.5) / (holding + 0.5))", "rarity = 1.0", "rarity of a word has no effect"),
-        Mutant("another rarity", "rarity = math.log(1 + (total - holding + 0.5) / (holding + 0.5))", "rarity = math.log(total / holding) if holding else 0.0", "another formula"),
+        Mutant(
+            "no rarity",
+            "rarity = math.log(1 + (total - holding + 0.5) / (holding + 0.5))",
+            "rarity = 1.0",
+            "rarity of a word has no effect",
+        ),
+        Mutant(
+            "another rarity",
+            "rarity = math.log(1 + (total - holding + 0.5) / (holding + 0.5))",
+            "rarity = math.log(total / holding) if holding else 0.0",
+            "another formula",
+        ),
         Mutant("negative rarity", "math.log(1 + (total", "math.log((total", "below 0"),
-        Mutant("occurrences", "holding = sum(word in count for count in counts)", "holding = min(total, sum(count[word] for count in counts))", "passages that hold the word"),
-        Mutant("length ignored", "long = k1 * (1 - b + b * length / mean)", "long = k1", "length of a passage has no effect"),
+        Mutant(
+            "occurrences",
+            "holding = sum(word in count for count in counts)",
+            "holding = min(total, sum(count[word] for count in counts))",
+            "passages that hold the word",
+        ),
+        Mutant(
+            "length ignored",
+            "long = k1 * (1 - b + b * length / mean)",
+            "long = k1",
+            "length of a passage has no effect",
+        ),
         Mutant("length turned round", "b * length / mean", "b * mean / length", "not the other way round"),
         Mutant("presence", "times = count[word]", "times = min(1, count[word])", "has no effect"),
         Mutant("factor missing", "times * (k1 + 1)", "times", "factor k1 + 1"),
         Mutant("undamped", "times * (k1 + 1) / (times + long)", "times", "not damped"),
-        Mutant("capital letters", "re.findall(r\"\\w+\", text.lower())", "re.findall(r\"\\w+\", text)", "lower case"),
-        Mutant("query as a set", "for word in words_of(query):", "for word in dict.fromkeys(words_of(query)):", "twice"),
-        Mutant("blanks alone", "re.findall(r\"\\w+\", text.lower())", "text.lower().split()", "punctuation"),
+        Mutant("capital letters", 're.findall(r"\\w+", text.lower())', 're.findall(r"\\w+", text)', "lower case"),
+        Mutant(
+            "query as a set", "for word in words_of(query):", "for word in dict.fromkeys(words_of(query)):", "twice"
+        ),
+        Mutant("blanks alone", 're.findall(r"\\w+", text.lower())', "text.lower().split()", "punctuation"),
         Mutant("all of them", "if score > 0]", "if True]", "share no word"),
-        Mutant("worst first", "key=lambda item: (-item[1], item[0])", "key=lambda item: (item[1], item[0])", "best come first"),
+        Mutant(
+            "worst first",
+            "key=lambda item: (-item[1], item[0])",
+            "key=lambda item: (item[1], item[0])",
+            "best come first",
+        ),
         Mutant("one too many", "[:k]", "[: k + 1]", "as many"),
         Mutant("defaults", "k1: float = 1.5", "k1: float = 1.2", "k1 = 1.5"),
     ),
@@ -137,7 +164,8 @@ def _expect(got: object, passages: list[str], query: str, k: int, k1: float = 1.
         f"The passages found for {asked} are wrong.",
         expected=[(row, round(score, 4)) for row, score in exact],
         got=[(row, round(score, 4)) for row, score in hits],
-        hint=hint or "Words are runs of letters and digits, without punctuation; the score is a sum over the query's words.",
+        hint=hint
+        or "Words are runs of letters and digits, without punctuation; the score is a sum over the query's words.",
     )
 
 

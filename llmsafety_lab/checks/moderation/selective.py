@@ -13,7 +13,11 @@ Points = list[tuple[float, float, float]]
 def _curve(sure: list[float], right: list[int], slip: str = "") -> Points:
     found = []
     for threshold in sorted(set(sure), reverse=slip not in ("rising", "turned")):
-        answered = [good for one, good in zip(sure, right, strict=True) if (one > threshold if slip == "above" else one >= threshold)]
+        answered = [
+            good
+            for one, good in zip(sure, right, strict=True)
+            if (one > threshold if slip == "above" else one >= threshold)
+        ]
         if slip == "turned":
             answered = [good for one, good in zip(sure, right, strict=True) if one <= threshold]
         wrong = answered.count(0)
@@ -31,7 +35,8 @@ def _curve(sure: list[float], right: list[int], slip: str = "") -> Points:
 
 
 SLIPS = {
-    "abstentions right": "You counted abstentions as right: the wrong answers are divided by all questions. Divide by those that are answered.",
+    "abstentions right": "You counted abstentions as right: the wrong answers are divided by "
+    "all questions. Divide by those that are answered.",
     "abstentions wrong": "You counted abstentions as wrong. An answer that is withheld is no part of the risk.",
     "accuracy": "This is the share of right answers; the risk is the share of wrong ones.",
     "missed": "You divided by all wrong answers. The risk is among the answered questions.",

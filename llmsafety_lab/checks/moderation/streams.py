@@ -18,23 +18,21 @@ def _kth(values: list[float], share: float, more: int = 1, away: int = 0) -> flo
 def _slips(streams: list[list[float]], share: float) -> dict[str, float]:
     highest = [max(stream) for stream in streams]
     return {
-        "You took all prefixes together. A text is stopped by the worst of its prefixes: take each text's highest score.": _kth(
-            [score for stream in streams for score in stream], share
-        ),
-        "You looked at whole texts alone, the last prefix. A stream is stopped half-way: take each text's highest score.": _kth(
-            [stream[-1] for stream in streams], share
-        ),
+        "You took all prefixes together. A text is stopped by the worst of "
+        "its prefixes: take each text's highest score.": _kth([score for stream in streams for score in stream], share),
+        "You looked at whole texts alone, the last prefix. A stream is "
+        "stopped half-way: take each text's highest score.": _kth([stream[-1] for stream in streams], share),
         "You took the mean of a text's prefixes. One prefix above the threshold stops it: take the highest.": _kth(
             [sum(stream) / len(stream) for stream in streams], share
         ),
         "You took the first prefix of each text. Any prefix can stop it: take the highest.": _kth(
             [stream[0] for stream in streams], share
         ),
-        "You left the new text out of the count, or rounded down: there are n + 1 texts, and the rank is rounded up.": _kth(
-            highest, share, more=0
-        ),
+        "You left the new text out of the count, or rounded down: there "
+        "are n + 1 texts, and the rank is rounded up.": _kth(highest, share, more=0),
         "Your rank is one too low: there are more false alarms than promised.": _kth(highest, share, away=-1),
-        "Your rank is one too high: it keeps the promise, and gives away alarms.": _kth(highest, share, away=1),
+        "Your rank is one too high: it gives alarms away. Was (n + 1)(1 - share) "
+        "rounded to nine digits before the ceiling?": _kth(highest, share, away=1),
         "You took the share of false alarms for that of texts that may pass.": _kth(highest, 1 - share),
         "No text of the sample is ever stopped: that is the largest score, whatever the share.": max(highest),
     }
@@ -49,7 +47,12 @@ def _slips(streams: list[list[float]], share: float) -> dict[str, float]:
     minutes=10,
     answer="stream_threshold",
     mutants=(
-        Mutant("prefixes pooled", "max(stream) for stream in harmless", "one for stream in harmless for one in stream", "all prefixes"),
+        Mutant(
+            "prefixes pooled",
+            "max(stream) for stream in harmless",
+            "one for stream in harmless for one in stream",
+            "all prefixes",
+        ),
         Mutant("whole texts", "max(stream) for", "stream[-1] for", "whole texts"),
         Mutant("mean of the prefixes", "max(stream) for", "sum(stream) / len(stream) for", "the mean"),
         Mutant("first prefix", "max(stream) for", "stream[0] for", "first prefix"),
@@ -65,18 +68,37 @@ def _slips(streams: list[list[float]], share: float) -> dict[str, float]:
             "too few",
         ),
         Mutant("rounded", "math.ceil(round(", "int(round(", "rounded up"),
-        Mutant("sorts in place", "highest = sorted(max(stream) for stream in harmless)", "[stream.sort() for stream in harmless]\n    highest = sorted(max(stream) for stream in harmless)", "in place"),
+        Mutant(
+            "not rounded",
+            "math.ceil(round((len(highest) + 1) * (1 - share), 9))",
+            "math.ceil((len(highest) + 1) * (1 - share))",
+            "one too high",
+        ),
+        Mutant(
+            "sorts in place",
+            "highest = sorted(max(stream) for stream in harmless)",
+            "[stream.sort() for stream in harmless]\n    highest = sorted(max(stream) for stream in harmless)",
+            "in place",
+        ),
     ),
 )
 def check_stream_threshold(answer: Answer, dice: Dice) -> None:
-    cases = [(19, 0.05), (dice.integer(33, 37), 0.1), (dice.integer(41, 46), 0.25), (dice.integer(21, 28), 0.4)]
+    cases = [
+        (19, 0.05),
+        (dice.integer(33, 37), 0.1),
+        (dice.integer(41, 46), 0.25),
+        (dice.integer(21, 28), 0.4),
+        (19, 0.45),
+    ]
     for count, share in cases:
         streams = [
             [round(float(score), 4) for score in dice.uniform(dice.integer(2, 7)).tolist()] for _ in range(count)
         ]
         called = answer.trace(streams, share)
         _expect(called.value, streams, share)
-        expect_unchanged(called, 0, message="You changed the streams in place, and whoever called you needs their order.")
+        expect_unchanged(
+            called, 0, message="You changed the streams in place, and whoever called you needs their order."
+        )
     few = [[float(score)] for score in dice.uniform(dice.integer(5, 17)).tolist()]
     got = answer(few, 0.05)
     expect(
