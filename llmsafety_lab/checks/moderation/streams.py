@@ -88,7 +88,7 @@ def check_stream_threshold(answer: Answer, dice: Dice) -> None:
         (dice.integer(33, 37), 0.1),
         (dice.integer(41, 46), 0.25),
         (dice.integer(21, 28), 0.4),
-        (19, 0.45),
+        (19, 0.7),
     ]
     for count, share in cases:
         streams = [
