@@ -131,7 +131,7 @@ def _drawn(dice: Dice, count: int) -> Texts:
         ),
         Mutant(
             "one half",
-            "    return float(tried[int(np.argmin(np.round(costs, 12)))])",
+            "    return float(tried[int(np.argmin(np.round(costs, 10)))])",
             "    return 0.5",
             "fixed threshold",
         ),
