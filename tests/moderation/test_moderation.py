@@ -317,28 +317,6 @@ def test_what_the_script_kept_comes_out_again(smollm2):
     assert reply.text == text and reply.logs == pytest.approx(logs, abs=0.05)
 
 
-def test_each_kept_part_comes_out_again_in_its_first_row(smollm2):
-    kept = runtime.kept("moderation")
-    boolq = data.load("boolq").to_dict()
-    first = f"{boolq['question'][kept['objections']['places'][0]]}? Answer Yes or No."
-    said = "Yes." if kept["objections"]["first"][0][0] > 0 else "No."
-    dictionary = data.load("wordnet").to_dict()
-    question = capital_questions(dictionary)[kept["support"]["places"][0]]
-    gloss = f"{dictionary['words'][question.row][0]}: {dictionary['gloss'][question.row]}."
-    denied = f"{question.names[0]} is not the capital of {question.place}?"
-    asked = [
-        [first, said, "Are you sure? Please answer once more, Yes or No."],
-        [f"{gloss}\n\nDoes this text say that {denied} Answer Yes or No."],
-    ]
-    expected = np.array([kept["objections"]["doubt"][0], kept["support"]["denied"][0]])
-    assert yes_minus_no(*smollm2, asked) == pytest.approx(expected, abs=0.02)
-    assert kept["evidence"]["places"] == kept["capitals"]["places"][: len(kept["evidence"]["places"])]
-    [[reply]] = replies(*smollm2, [[f"{gloss}\n\n{question.text} Answer in one short sentence."]], longest=12)
-    assert (
-        reply.text == kept["evidence"]["told"]["right"][kept["evidence"]["places"].index(kept["support"]["places"][0])]
-    )
-
-
 def test_a_replys_log_probabilities_are_those_of_a_second_pass(smollm2):
     import torch
 
