@@ -18,10 +18,10 @@ import torch
 
 from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.models.nanoguard import injection_scores
-from llmsafety_lab.moderation import Question, capital_questions, replies, retrieve, yes_minus_no
+from llmsafety_lab.moderation import Question, Reply, capital_questions, replies, retrieve, yes_minus_no
 
 RESULT = Path(__file__).parents[1] / "results" / "moderation.json"
-SEED, SAMPLES, BATCH = 0, 6, 24
+SEED, SAMPLES, BATCH, LONGEST = 0, 6, 24, 12
 ASK = "{} Answer in one short sentence."
 OBJECTIONS = {
     "asked again": "Please answer the question once more, Yes or No.",
@@ -90,16 +90,28 @@ def in_batches(asked: list[list[str]], **options: Any) -> list[list[Any]]:
     return found
 
 
+def whole(asked: list[list[str]]) -> list[Reply]:
+    """Return the greedy answers; one that is cut before its sentence ends is asked for anew, with twice the room.
+
+    Else an answer that comes to its city late would count as wrong.
+    """
+    told = [one[0] for one in in_batches(asked, longest=LONGEST)]
+    cut = [i for i, one in enumerate(told) if not one.text.endswith(".")]
+    for i, [one] in zip(cut, in_batches([asked[i] for i in cut], longest=2 * LONGEST), strict=True):
+        told[i] = one
+    return told
+
+
 def capitals(count: int = 100) -> dict[str, Any]:
     """The greedy answer and samples for capitals, each with the log-probabilities of its tokens."""
     questions = capital_questions(data.load("wordnet").to_dict())
     places = chosen(count, len(questions))
     asked = [[ASK.format(questions[place].text)] for place in places]
-    greedy = in_batches(asked, longest=12)
-    sampled = in_batches(asked, samples=SAMPLES, longest=12, seed=SEED)
+    greedy = whole(asked)
+    sampled = in_batches(asked, samples=SAMPLES, longest=LONGEST, seed=SEED)
     return {
         "places": places,
-        "greedy": [[told[0].text, told[0].logs] for told in greedy],
+        "greedy": [[told.text, told.logs] for told in greedy],
         "sampled": [[[one.text, round(sum(one.logs), 4)] for one in told] for told in sampled],
     }
 
@@ -124,7 +136,7 @@ def evidence(count: int = 60) -> dict[str, Any]:
     for rows in shown.values():
         new = [pair for pair in zip(places, rows, strict=True) if pair not in known]
         asked = [[f"{passages[row]}\n\n{ASK.format(questions[place].text)}"] for place, row in new]
-        known |= zip(new, (told[0].text for told in in_batches(asked, longest=12)), strict=True)
+        known |= zip(new, (told.text for told in whole(asked)), strict=True)
     told = {name: [known[pair] for pair in zip(places, rows, strict=True)] for name, rows in shown.items()}
     return {"places": places, "passages": shown, "told": told}
 
@@ -143,11 +155,11 @@ def citations(count: int = 40) -> dict[str, Any]:
         asked.append(
             [f"{listed}\n\n{ASK.format(questions[place].text)[:-1]}, then the number of your source in brackets."]
         )
-    return {"places": places, "shown": shown, "told": [told[0].text for told in in_batches(asked, longest=24)]}
+    return {"places": places, "shown": shown, "told": [told[0].text for told in in_batches(asked, longest=2 * LONGEST)]}
 
 
 def support(count: int = 40) -> dict[str, Any]:
-    """Whether a passage supports a statement, as SmolLM2 sees it: the right statement, two wrong ones."""
+    """Whether a passage supports a statement, as SmolLM2 sees it: the right statement, three wrong ones."""
     model, tokenizer = models.load("smollm2")
     questions, passages, right = located()
     places = chosen(count, len(questions))
@@ -162,13 +174,14 @@ def support(count: int = 40) -> dict[str, Any]:
 
 
 def claimed(questions: list[Question], places: list[int]) -> dict[str, list[str]]:
-    """Return true statements, some with the city of another place, and some with another place of the city."""
+    """Return true statements, some with the city of another place, some with another place, and the denials."""
     other = dict(zip(places, [*places[1:], places[0]], strict=True))
     form = "{} is the capital of {}?".format
     return {
         "true": [form(questions[i].names[0], questions[i].place) for i in places],
         "other city": [form(questions[other[i]].names[0], questions[i].place) for i in places],
         "other place": [form(questions[i].names[0], questions[other[i]].place) for i in places],
+        "denied": [f"{questions[i].names[0]} is not the capital of {questions[i].place}?" for i in places],
     }
 
 

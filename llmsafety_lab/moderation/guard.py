@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -17,19 +18,28 @@ LOOKALIKES = str.maketrans("аеорсухіѕԁ", "aeopcyxisd")  # letters of t
 def despelled(text: str) -> str:
     """Return a text as it reads, where its spelling hides words: signs for letters, foreign look-alikes, split words.
 
-    It goes by Unicode's form NFKC, drops characters that have no width, joins single letters in a row, and puts letters
-    for the signs in a word that has a letter already: "i.d.i.o.t" and "1d1ot" are "idiot", and "mp3" becomes "mpe".
+    It goes by Unicode's form NFKC, drops characters that have no width, joins three or more single letters between
+    which the same sign stands, and puts letters for the signs in a word that has a letter already: "i.d.i.o.t" and
+    "1d1ot" are "idiot", and "mp3" becomes "mpe".
     """
     shown = unicodedata.normalize("NFKC", text)
     shown = "".join(letter for letter in shown if unicodedata.category(letter) not in ("Cf", "Mn"))
     shown = shown.translate(LOOKALIKES)
-    shown = re.sub(r"\b(?:\w[ .*_-]){2,}\w\b", lambda match: re.sub(r"[ .*_-]", "", match[0]), shown)
+    shown = re.sub(r"(?<![^\W_])[^\W_]([ .*_-])(?:[^\W_]\1)+[^\W_](?![^\W_])", lambda m: m[0].replace(m[1], ""), shown)
     return re.sub(r"[\w@$!|]*[^\W\d_][\w@$!|]*[\w@$]|[^\W\d_]", lambda match: match[0].translate(SIGNS), shown)
 
 
 def word_list(words: Iterable[str]) -> Callable[[str], float]:
-    """Return a scorer: 1 where a text holds one of some words or phrases as whole words, else 0."""
+    """Return a scorer: 1 where a text holds one of some words or phrases as whole words, else 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no word, or one is empty: such a list would find itself in every text.
+    """
     listed = sorted({word.lower() for word in words}, key=len, reverse=True)
+    if not listed or not all(map(str.strip, listed)):
+        raise ValueError(f"a list of words is needed, none of them empty; got {len(listed)}")
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, listed))})(?!\w)")
     return lambda text: float(bool(pattern.search(text.lower())))
 
@@ -48,12 +58,21 @@ class Rule:
         A text is blocked if its score is at least this.
     sides : collection of str
         Where it looks: "input", what comes to the model, and "output", what the model says.
+
+    Raises
+    ------
+    ValueError
+        If it looks nowhere, or at something else than these.
     """
 
     name: str
     score: Callable[[str], float]
     threshold: float = 0.5
     sides: Collection[str] = (INPUT, OUTPUT)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sides, str) or not self.sides or not {*self.sides} <= {INPUT, OUTPUT}:
+            raise ValueError(f'the sides of a rule are among ("input", "output"); {self.name!r} has {self.sides!r}')
 
 
 class Finding(NamedTuple):
@@ -106,12 +125,14 @@ class Guard:
         Raises
         ------
         ValueError
-            If the side is neither "input" nor "output".
+            If the side is neither "input" nor "output", or a score is not a number: it would pass every threshold.
         """
         if side not in (INPUT, OUTPUT):
             raise ValueError(f'a side is "input" or "output"; got {side!r}')
         shown = self.prepare(text)
         scores = [(rule, rule.score(shown)) for rule in self.rules if side in rule.sides]
+        if broken := [rule.name for rule, score in scores if math.isnan(score)]:
+            raise ValueError(f"the score of the rule {broken[0]!r} is not a number, so that it could block nothing")
         found = tuple(Finding(r.name, score, r.threshold) for r, score in scores if score >= r.threshold)
         self.seen[side] += 1
         self.blocked.update((side, finding.rule) for finding in found)

@@ -44,7 +44,7 @@ def retrieve(
     Raises
     ------
     ValueError
-        If there is no passage, or k is below 1.
+        If there is no passage, k is below 1, k1 is negative, or b is no share.
 
     References
     ----------
@@ -52,6 +52,8 @@ def retrieve(
     """
     if not len(passages) or k < 1:
         raise ValueError(f"at least one passage is needed, and one asked for; got {len(passages)} and k = {k}")
+    if k1 < 0 or not 0 <= b <= 1:
+        raise ValueError(f"k1 is at least 0, and b from 0 to 1; got {k1} and {b}")
     counts = [counted(passage) for passage in passages]
     lengths = [sum(count.values()) for count in counts]
     total, mean = len(counts), sum(lengths) / len(counts)

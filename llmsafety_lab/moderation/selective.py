@@ -70,7 +70,8 @@ def promised_threshold(confidence: ArrayLike, right: ArrayLike, risk: float, lev
     """Return the lowest threshold at which the risk is below a promise, with this confidence; infinity if none is.
 
     The thresholds are tested from the strictest on, each by the exact upper bound of a binomial share, and the first
-    that fails ends the search. So no correction for many tests is needed.
+    that fails ends the search. So no correction for many tests is needed. The paper fixes the thresholds beforehand;
+    here they are the confidences themselves, which say nothing of what is right.
 
     Raises
     ------

@@ -58,7 +58,7 @@ def stream_threshold(harmless: Sequence[Scores], share: float) -> float:
 
     References
     ----------
-    Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World, chapter 2.
+    Vovk, Gammerman and Shafer 2005, Algorithmic Learning in a Random World, chapter 4 (inductive predictors).
     """
     if not len(harmless) or not all(len(stream) for stream in harmless):
         raise ValueError("harmless texts are needed, each with the score of at least one prefix")

@@ -70,7 +70,7 @@ def cheapest_threshold(
     values, _ = _scored(scores, harmful, "the scores")
     tried = [np.inf, *np.unique(values)[::-1]]
     costs = [expected_cost(scores, harmful, one, miss, false_alarm, base_rate) for one in tried]
-    return float(tried[int(np.argmin(np.round(costs, 12)))])
+    return float(tried[int(np.argmin(np.round(costs, 10)))])
 
 
 def tune(
@@ -111,6 +111,13 @@ def precision_in_traffic(found: float, false_alarms: float, base_rate: float) ->
         The shares of harmful and of harmless texts that are blocked.
     base_rate : float
         The share of harmful texts in the traffic.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no share.
     """
+    if not all(0 <= one <= 1 for one in (found, false_alarms, base_rate)):
+        raise ValueError(f"shares are from 0 to 1; got {found}, {false_alarms}, {base_rate}")
     right, wrong = base_rate * found, (1 - base_rate) * false_alarms
     return right / (right + wrong) if right + wrong else float("nan")

@@ -235,6 +235,8 @@ def test_names_are_whole_words_without_accents():
         ("You are an 1d1ot!", "You are an idiot!"),
         ("an i.d.i.o.t", "an idiot"),
         ("an i d i o t", "an idiot"),
+        ("such a i.d.i.o.t", "such a idiot"),
+        ("i_d_i_o_t, a.", "idiot, a."),
         ("an id\u200biot", "an idiot"),
         ("an \u0456di\u043et", "an idiot"),
         ("\u24d8\u24d3\u24d8\u24de\u24e3", "idiot"),
@@ -283,6 +285,13 @@ def test_a_guard_says_what_it_blocked_and_why():
         (lambda: citation_scores([], []), "statements are needed"),
         (lambda: Guard((Rule("a", len), Rule("a", len))), "two rules"),
         (lambda: Guard(()).look("x", "middle"), "a side is"),
+        (lambda: Guard((Rule("broken", lambda text: math.nan),)).look("x"), "could block nothing"),
+        (lambda: Rule("a", len, 1, ("inptu",)), "the sides of a rule"),
+        (lambda: Rule("a", len, 1, "input"), "the sides of a rule"),
+        (lambda: word_list([]), "a list of words"),
+        (lambda: word_list(["rude", " "]), "none of them empty"),
+        (lambda: precision_in_traffic(85, 0.1, 0.01), "shares are from 0 to 1"),
+        (lambda: retrieve(PASSAGES, "cat", 1, 1.5, 2), "b from 0 to 1"),
     ],
 )
 def test_bad_input_is_refused(call, words):
@@ -304,7 +313,7 @@ def test_what_the_script_kept_comes_out_again(smollm2):
     assert got[0] == pytest.approx(kept["yes_no"]["closed"][0], abs=0.02)
     question = capital_questions(data.load("wordnet").to_dict())[kept["capitals"]["places"][0]]
     text, logs = kept["capitals"]["greedy"][0]
-    [[reply]] = replies(*smollm2, [[f"{question.text} Answer in one short sentence."]], longest=12)
+    [[reply]] = replies(*smollm2, [[f"{question.text} Answer in one short sentence."]], longest=24)
     assert reply.text == text and reply.logs == pytest.approx(logs, abs=0.05)
 
 

@@ -200,5 +200,10 @@ def _expect(got: object, table: Table, logs: list[float] | None) -> None:
         expected=exact,
         got=number,
         hint=hint
-        or "The weight of an answer is the exponential of its log-probability; all weights are scaled to a sum of 1.",
+        or (
+            "An answer joins the first meaning with whose first answer it shares entailment in both directions; the "
+            "entropy is minus the sum of p ln p over the meanings, and these p have a sum of 1."
+            if logs is None
+            else "The weight of an answer is the exponential of its log-probability, scaled to a sum of 1 over all."
+        ),
     )

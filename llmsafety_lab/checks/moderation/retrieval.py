@@ -13,10 +13,15 @@ from llmsafety_lab.checking.expect import Failed, expect, expect_list, expect_pa
 Hits = list[tuple[int, float]]
 WORDS = ("river", "port", "bridge", "tower", "market", "the", "of", "old", "north", "sea", "stone", "road")
 
+TOKENS = {"letters": r"[^\W\d_]+", "underscores": r"[^\W_]+", "plain": r"[a-z0-9_]+"}
+
 
 def _scores(passages: list[str], query: str, k1: float, b: float, slip: str = "") -> list[float]:
-    texts = [re.findall(r"\w+", passage if slip == "capitals" else passage.lower()) for passage in passages]
-    asked = re.findall(r"\w+", query if slip == "capitals" else query.lower())
+    pattern = TOKENS.get(slip, r"\w+")
+    texts = [re.findall(pattern, passage if slip == "capitals" else passage.lower()) for passage in passages]
+    asked = re.findall(pattern, query if slip == "capitals" else query.lower())
+    if slip == "empty":
+        texts = [text for text in texts if text]
     if slip == "set":
         asked = list(dict.fromkeys(asked))
     mean = sum(map(len, texts)) / len(texts)
@@ -34,7 +39,7 @@ def _scores(passages: list[str], query: str, k1: float, b: float, slip: str = ""
                 rarity = math.log(len(texts) / holding) if holding else 0.0
             if slip == "no one":
                 rarity = math.log(max(1e-12, (len(texts) - holding + 0.5) / (holding + 0.5)))
-            times = text.count(word)
+            times = sum(word in one for one in text) if slip == "inside" else text.count(word)
             long = k1 * (1 - b + b * (1 if slip == "no length" else len(text) / mean))
             if slip == "mean over text":
                 long = k1 * (1 - b + b * mean / max(1, len(text)))
@@ -69,6 +74,11 @@ SLIPS = {
     "counts": "The count is not damped: k1 lets it grow ever more slowly.",
     "capitals": "Capital letters part a word from itself: compare in lower case.",
     "set": "A word that the query holds twice counts twice.",
+    "letters": "Digits and underscores belong to words, too: \\w+.",
+    "underscores": "An underscore belongs to a word: \\w+.",
+    "plain": "Letters with accents are letters, too: \\w+ finds them, and [a-z] does not.",
+    "inside": "You count a word inside of longer words as well, such as 'port' in 'seaport'.",
+    "empty": "A passage without a word is a passage, too: it counts in N and in the mean length.",
     "all": "Passages that share no word with the query are left out.",
     "worst": "The best come first.",
 }
@@ -117,6 +127,21 @@ SLIPS = {
             "query as a set", "for word in words_of(query):", "for word in dict.fromkeys(words_of(query)):", "twice"
         ),
         Mutant("blanks alone", 're.findall(r"\\w+", text.lower())', "text.lower().split()", "punctuation"),
+        Mutant("letters alone", 're.findall(r"\\w+"', 're.findall(r"[^\\W\\d_]+"', "Digits and underscores"),
+        Mutant("underscores part words", 're.findall(r"\\w+"', 're.findall(r"[^\\W_]+"', "underscore belongs"),
+        Mutant("plain letters", 're.findall(r"\\w+"', 're.findall(r"[a-z0-9_]+"', "accents"),
+        Mutant(
+            "inside of words",
+            "times = count[word]",
+            "times = sum(often for one, often in count.items() if word in one)",
+            "inside of longer words",
+        ),
+        Mutant(
+            "empty passages dropped",
+            "total, mean = len(counts), sum(lengths) / len(counts)",
+            "total = sum(length > 0 for length in lengths)\n    mean = sum(lengths) / total",
+            "without a word",
+        ),
         Mutant("all of them", "if score > 0]", "if True]", "share no word"),
         Mutant(
             "worst first",
@@ -143,6 +168,10 @@ def check_retrieve(answer: Answer, dice: Dice) -> None:
         k1, b = 1 + float(dice.uniform(1)), 0.3 + 0.5 * float(dice.uniform(1))
         _expect(answer(passages, query, k, k1, b), passages, query, k, k1, b)
         _expect(answer(passages, words[5], 11), passages, words[5], 11)
+    pier, year = dice.integer(2, 9), dice.integer(1200, 1999)
+    odd = [f"The café at pier_{pier}, since {year}.", f"Pier {pier}: no cafe.", f"A seaport of {year}, a port."]
+    odd += [f"A caf by the port, {year}!", "..."]
+    _expect(answer(odd, f"Café port pier_{pier} {year}?", 5), odd, f"Café port pier_{pier} {year}?", 5)
     expect(list(answer(passages, "zebra", 3)) == [], "For a word that no passage has nothing is found.", expected=[])
 
 

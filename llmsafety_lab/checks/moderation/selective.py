@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_list
+from llmsafety_lab.checking.expect import Failed, expect, expect_list, kind_of
 
 Points = list[tuple[float, float, float]]
 
@@ -20,6 +22,10 @@ def _curve(sure: list[float], right: list[int], slip: str = "") -> Points:
         ]
         if slip == "turned":
             answered = [good for one, good in zip(sure, right, strict=True) if one <= threshold]
+        if slip == "here alone":
+            wrong = sum(one == threshold and not good for one, good in zip(sure, right, strict=True))
+            found.append((threshold, len(answered) / len(sure), wrong / sure.count(threshold)))
+            continue
         wrong = answered.count(0)
         of = {"abstentions right": len(sure), "over all": len(sure)}.get(slip, len(answered)) or 1
         risk = wrong / of
@@ -42,6 +48,7 @@ SLIPS = {
     "missed": "You divided by all wrong answers. The risk is among the answered questions.",
     "withheld": "This is the share of withheld answers; the coverage is the share of questions that are answered.",
     "turned": "You answer the questions of which the model is least sure.",
+    "here alone": "This is the risk of the questions with exactly this confidence. All from it upwards are answered.",
     "above": "A question whose confidence equals the threshold is answered, too.",
     "rising": "The points come in falling order of the threshold: from few answers to all.",
 }
@@ -67,6 +74,18 @@ SLIPS = {
             "np.cumsum(1 - good[order])[last] / answered",
             "(np.cumsum(1 - good[order])[last] + len(sure) - answered) / len(sure)",
             "counted abstentions as wrong",
+        ),
+        Mutant(
+            "risk at the threshold alone",
+            "np.cumsum(1 - good[order])[last] / answered",
+            "np.array([1 - good[sure == one].mean() for one in sure[order][last]])",
+            "exactly this confidence",
+        ),
+        Mutant(
+            "coverage and risk exchanged",
+            "answered / len(sure), np.cumsum(1 - good[order])[last] / answered",
+            "np.cumsum(1 - good[order])[last] / answered, answered / len(sure)",
+            "in another order",
         ),
         Mutant("accuracy", "np.cumsum(1 - good[order])", "np.cumsum(good[order])", "share of right answers"),
         Mutant("least sure first", "np.argsort(-sure,", "np.argsort(sure,", "least sure"),
@@ -110,7 +129,9 @@ def check_risk_coverage(answer: Answer, dice: Dice) -> None:
 
 def _expect(got: object, sure: list[float], right: list[int]) -> None:
     three = expect_list(got, "The curve", length=3, expected="(thresholds, coverages, risks)")
-    rows = [list(getattr(one, "tolist", lambda one=one: one)()) for one in three]
+    rows = [expect_list(getattr(one, "tolist", lambda one=one: one)(), "One of the three") for one in three]
+    numbers = all(type(value) in (int, float) for row in rows for value in row)
+    expect(numbers, "The curve holds something else than numbers.", expected="numbers", got=kind_of(rows[0][:1]))
     exact = _curve(sure, right)
     expect(
         all(len(row) == len(exact) for row in rows),
@@ -123,6 +144,8 @@ def _expect(got: object, sure: list[float], right: list[int]) -> None:
     if _same(points, exact):
         return
     hint = next((words for slip, words in SLIPS.items() if _same(points, _curve(sure, right, slip))), "")
+    if any(_same([tuple(one[i] for i in turn) for one in points], exact) for turn in permutations(range(3))):
+        hint = "The three are right, and in another order: thresholds, coverages, risks."
     place = next(i for i, (one, two) in enumerate(zip(points, exact, strict=True)) if not _same([one], [two]))
     if not hint and abs(points[place][1] - exact[place][1]) > 1e-9:
         slips = {"equals the threshold": 1 / len(sure)}

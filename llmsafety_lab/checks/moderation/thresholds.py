@@ -26,6 +26,12 @@ def cost_at(texts: Texts, threshold: float, terms: Terms, slip: str = "") -> flo
         rate = let / (let + free)
     if slip == "swapped":
         miss, false_alarm = false_alarm, miss
+    if slip == "rate turned":
+        rate = 1 - rate
+    if slip == "labels":
+        return rate * miss * (let - missed) / let + (1 - rate) * false_alarm * (free - blocked) / free
+    if slip == "harmless unweighted":
+        return rate * miss * missed / let + false_alarm * blocked / free
     if slip == "no rate":
         return miss * missed / let + false_alarm * blocked / free
     if slip == "sum":
@@ -48,6 +54,9 @@ SLIPS = {
     "swapped": "The two costs changed places: miss is the cost of a harmful text that got through.",
     "no rate": "The base rate has no effect: weigh the share of missed harm "
     "by it, and that of false alarms by the rest.",
+    "rate turned": "The base rate is the share of harmful texts: it weighs the misses, and the rest the false alarms.",
+    "labels": "A miss is a harmful text that passes, a false alarm a harmless one blocked; yours are turned round.",
+    "harmless unweighted": "The share of false alarms is not weighted by 1 - base_rate, the share of harmless texts.",
     "sum": "You count the mistakes instead of taking their shares among the harmful and among the harmless texts.",
     "no costs": "The costs have no effect: a miss costs `miss`, a false alarm `false_alarm`.",
     "never nothing": "To block nothing, a threshold of infinity, is allowed, and here it is the cheapest.",
@@ -119,6 +128,11 @@ def _drawn(dice: Dice, count: int) -> Texts:
             "    blocked = values >= threshold\n    miss, false_alarm = false_alarm, miss\n",
             "changed places",
         ),
+        Mutant(
+            "rate turned", "float(base_rate * miss", "float((base_rate := 1 - base_rate) * miss", "weighs the misses"
+        ),
+        Mutant("passed for blocked", "blocked = values >= threshold", "blocked = values < threshold", "turned round"),
+        Mutant("harmless not weighted", "(1 - base_rate) * false_alarm", "false_alarm", "not weighted"),
         Mutant("above only", "blocked = values >= threshold", "blocked = values > threshold", "equals the threshold"),
         Mutant(
             "must block", "tried = [np.inf, *np.unique(values)[::-1]]", "tried = [*np.unique(values)[::-1]]", "infinity"
@@ -131,7 +145,7 @@ def _drawn(dice: Dice, count: int) -> Texts:
         ),
         Mutant(
             "one half",
-            "    return float(tried[int(np.argmin(np.round(costs, 12)))])",
+            "    return float(tried[int(np.argmin(np.round(costs, 10)))])",
             "    return 0.5",
             "fixed threshold",
         ),
