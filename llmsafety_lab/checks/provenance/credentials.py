@@ -16,7 +16,7 @@ STATES = ("missing", "forged", "edited", "valid")
 
 
 def _signed(text: str, facts: dict[str, Any], key: bytes) -> dict[str, Any]:
-    claim = {**facts, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    claim = dict(sorted({**facts, "sha256": hashlib.sha256(text.encode()).hexdigest()}.items()))
     message = json.dumps(claim, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return {"claim": claim, "signature": hmac.new(key, message, hashlib.sha256).hexdigest()}
 
@@ -58,12 +58,12 @@ EXPECTED = 'hmac.compare_digest(expected, credential["signature"])'
         Mutant(
             "only the text is signed",
             'canonical(credential["claim"])',
-            'canonical({**credential["claim"], **{"tool": "SmolLM2"}})',
-            "facts",
+            'canonical({"sha256": credential["claim"]["sha256"]})',
+            "whole claim",
         ),
-        Mutant("no key", "with_key(key)(", "with_key(bytes(16))(", "valid"),
+        Mutant("no key", "with_key(key)(", "with_key(bytes(16))(", "with this key"),
         Mutant("blanks do not count", "== digest(text)", "== digest(text.strip())", "One blank"),
-        Mutant("capitals do not count", "== digest(text)", "in (digest(text), digest(text.lower()))", "capital"),
+        Mutant("capitals do not count", "== digest(text)", "== digest(text[:1].upper() + text[1:])", "capital"),
         Mutant("no credential, no edit", 'return "missing"', 'return "valid"', "without a credential"),
         Mutant("missing is forged", 'return "missing"', 'return "forged"', "nobody has claimed"),
         Mutant(
@@ -91,7 +91,12 @@ def check_verify(answer: Answer, dice: Dice) -> None:
     last = "0" if good["signature"][-1] != "0" else "1"
     tampered = {"claim": good["claim"], "signature": good["signature"][:-1] + last}
     cases = [
-        (text, good, "valid", "The text is as it was signed, with this key."),
+        (
+            text,
+            good,
+            "valid",
+            "The text is as it was signed, with this key, and the signature is over the whole claim.",
+        ),
         (text, turned, "valid", "The fields of the claim may come in any order: a claim is signed in its sorted form."),
         (text, None, "missing", "A text without a credential: nobody has claimed anything."),
         (
@@ -129,9 +134,10 @@ def check_verify(answer: Answer, dice: Dice) -> None:
             "The signature was made with another key, so it is not valid here.",
         ),
     ]
-    for number in sorted(range(len(cases)), key=lambda _: float(dice.uniform(1))):
-        given, credential, expected, words = cases[number]
-        got = answer(given, credential, key)
+    order = sorted(range(len(cases)), key=lambda _: float(dice.uniform(1)))
+    said = {number: answer(*cases[number][:2], key) for number in order}
+    for number, (_, _, expected, words) in enumerate(cases):
+        got = said[number]
         expect(
             isinstance(got, str) and got in STATES,
             "The verdict is none of the four.",

@@ -118,7 +118,7 @@ def check_choice(answer: Answer, dice: Dice) -> None:
     u = dice.uniform(4).clamp(0.01, 0.9)
     expected = int((u.log() / tiny).argmax())
     order = [expected, *[i for i in range(4) if i != expected]]
-    place = dice.integer(0, 3)
+    place = dice.integer(1, 3)
     order[0], order[place] = order[place], order[0]
     got = expect_number(answer(tiny[order], u[order]), "The token")
     if got != place:
