@@ -134,6 +134,10 @@ def check_choice(answer: Answer, dice: Dice) -> None:
     got = expect_number(answer(p, zero), "The token where every u is 0")
     if got not in (1, 2):
         raise Failed("Where u = 0 for all, an impossible token is chosen.", expected="1 or 2", got=got)
+    nearly = torch.tensor([1 - 1e-13, 0.3, 0.2], dtype=torch.float64)
+    got = expect_number(answer(p, nearly), "The token where an impossible one has a u of nearly 1")
+    if got != 1:
+        raise Failed("An impossible token is chosen when its u is nearly 1.", expected=1, got=got)
     refused(
         lambda: answer(zero, dice.uniform(3)), "All probabilities are 0: no token can be chosen. Expected a ValueError."
     )

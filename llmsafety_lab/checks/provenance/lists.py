@@ -84,7 +84,8 @@ def _slips(before: int, vocabulary: int, gamma: float, key: int) -> dict[str, li
         Mutant("always a quarter", "[: int(vocabulary * gamma)]", "[: vocabulary // 4]", "gamma has no effect"),
         Mutant("one minus gamma", "int(vocabulary * gamma)", "int(vocabulary * (1 - gamma))", "1 - gamma"),
         Mutant("rounded up", "int(vocabulary * gamma)", "-int(-vocabulary * gamma // 1)", "rounded up"),
-        Mutant("global chance", ", generator=dice)", ")", "twice"),
+        Mutant("global chance", ", generator=dice)", ")", "generator of your own"),
+        Mutant("global seed", "torch.Generator().manual_seed(", "torch.manual_seed(", "generator of your own"),
         Mutant("any gamma", "not 0 < gamma < 1 or", "False or", "gamma = 1.5"),
         Mutant("none green", "or vocabulary * gamma < 1", "", "no token"),
         Mutant("key forgotten", "key * before %", "15_485_863 * before %", "another key"),
@@ -96,15 +97,16 @@ def check_green_list(answer: Answer, dice: Dice) -> None:
         vocabulary = 8 * dice.integer(10, 20) + 3
         gamma = (0.3, 0.7, 0.45, 0.25)[turn]
         expected = shuffled(key * before, vocabulary)[: int(vocabulary * gamma)]
-        got = _ids(answer(before, vocabulary, gamma, key))
+        called = answer.trace(before, vocabulary, gamma, key)
+        got = _ids(called.value)
+        expect(
+            "generator" not in called.stirred,
+            "You seeded or used torch's own generator, from which the model draws its words: after your call it draws "
+            "others.",
+            hint="Make a generator of your own, torch.Generator(), seed it, and give it to torch.randperm.",
+        )
         if sorted(got) == sorted(expected):
             continue
-        again = _ids(answer(before, vocabulary, gamma, key))
-        expect(
-            sorted(got) == sorted(again),
-            "The same call twice gives two different lists: nobody could find your watermark again.",
-            hint="Give torch.randperm the generator that you have seeded.",
-        )
         slips = _slips(before, vocabulary, gamma, key)
         hint = next((words for words, ids in slips.items() if sorted(ids) == sorted(got)), "")
         if not hint and sorted(got) == sorted(_ids(answer(before, vocabulary, gamma, key + 1))):
