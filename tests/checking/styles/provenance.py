@@ -25,7 +25,7 @@ def green_list(before, vocabulary, gamma=0.25, key=KEY):
         raise ValueError(gamma)
     g = torch.Generator()
     g.manual_seed(divmod(before * key, 2**64 - 1)[1])
-    return set(np.asarray(torch.randperm(vocabulary, generator=g))[: int(vocabulary * gamma)].tolist())
+    return np.asarray(torch.randperm(vocabulary, generator=g))[: int(vocabulary * gamma)]
 """,
     ],
     "provenance.count": [
@@ -46,8 +46,9 @@ def count_green(ids, vocabulary, gamma=0.25, key=KEY, once=True):
     counts = Counter(zip(ids, ids[1:]))
     if not counts: raise ValueError("nothing")
     weight = {pair: 1 if once else n for pair, n in counts.items()}
-    hit = {pair: bool(torch.isin(torch.tensor(pair[1]), torch.as_tensor(green_list(pair[0], vocabulary, gamma, key)))) for pair in counts}
-    return sum(weight[p] * hit[p] for p in counts), sum(weight.values())
+    def green(pair):
+        return pair[1] in torch.as_tensor(green_list(pair[0], vocabulary, gamma, key))
+    return sum(weight[p] * green(p) for p in counts), sum(weight.values())
 """,
         """
 def count_green(ids, vocabulary, gamma=0.25, key=KEY, once=True):
@@ -163,8 +164,8 @@ def verify(text, credential, key):
     match credential:
         case None: return "missing"
         case {"claim": claim, "signature": signature}:
-            checks = (hmac.compare_digest(with_key(key)(canonical(claim)).hex(), signature), claim["sha256"] == digest(text))
-            return {(True, True): "valid", (True, False): "edited"}.get(checks, "forged")
+            good = hmac.compare_digest(with_key(key)(canonical(claim)).hex(), signature)
+            return {(1, 1): "valid", (1, 0): "edited"}.get((good, claim["sha256"] == digest(text)), "forged")
 """,
     ],
 }
