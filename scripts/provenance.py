@@ -7,10 +7,11 @@ minutes of a core and writes `results/provenance.json`. Tokens are kept as base6
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,11 @@ from llmsafety_lab.provenance.writing import (
 )
 
 RESULT = Path(__file__).parents[1] / "results" / "provenance.json"
-SEED, START, TOKENS, MARKED, UNMARKED, WORDS, TOP = 0, 24, 100, 40, 120, 60, 100
+SEED, START, TOKENS, TOP, WORDS = 0, 24, 80, 100, 50
+MARKED, UNMARKED, REWRITTEN, OTHERS = 24, 48, 16, 64
 KEYS = [654, 400, 836, 123, 340, 443, 597, 160, 57, 29, 590, 639, 13, 715, 468, 990, 966, 226, 324, 585]
 VOCABULARY = 49_152
-SHARES = (0.1, 0.2, 0.4, 0.7)
+SHARES = (0.1, 0.2, 0.4)
 SCHEMES: dict[str, Choose] = {
     "unmarked": unmarked,
     "green lists, 1": by_green_lists(delta=1.0),
@@ -75,18 +77,27 @@ class Writer:
     """SmolLM2 as a source of probabilities, the hundred likeliest tokens of each place; it reads no token twice."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.past = model, None
+        self.model, self.past, self.logs = model, None, None
+        self.probable: list[torch.Tensor] = []
 
     def __call__(self, texts: list[list[int]]) -> torch.Tensor:
+        self.note(texts)
         new = torch.tensor(texts if self.past is None else [text[-1:] for text in texts])
         with torch.inference_mode():
             out = self.model(new, past_key_values=self.past, use_cache=True, logits_to_keep=1)
         self.past = out.past_key_values
         logits = out.logits[:, -1].float()
+        self.logs = logits.log_softmax(-1)
         least = logits.topk(TOP).values[:, -1:]
         return logits.masked_fill(logits < least, -torch.inf).softmax(-1)
 
+    def note(self, texts: list[list[int]]) -> None:
+        """Note how probable the tokens that were chosen last are to the model as it is."""
+        if self.logs is not None:
+            self.probable.append(self.logs.gather(1, torch.tensor([text[-1:] for text in texts]))[:, 0])
 
+
+@functools.cache
 def loaded() -> tuple[Any, Any]:
     model, tokenizer = models.load("smollm2")
     return model.to(torch.bfloat16).eval(), tokenizer
@@ -112,27 +123,29 @@ def logs_of(model: Any, rows: Sequence[Sequence[int]], skip: int) -> list[tuple[
     return found
 
 
-def texts() -> dict[str, Any]:
-    """Return continuations of the same articles by each scheme, the articles' own, and how probable each is."""
+def human() -> dict[str, Any]:
+    """Return the beginnings of articles, how they go on, and how probable that is to SmolLM2."""
     model, tokenizer = loaded()
-    found = articles(tokenizer)[:UNMARKED]
-    starts, human = [ids[:START] for ids in found], [ids[START : START + TOKENS] for ids in found]
-    rows, seconds, probable = {"human": human}, {}, {}
-    for name, choose in SCHEMES.items():
-        began = time.process_time()
-        many = UNMARKED if choose is unmarked else MARKED
-        rows[name] = write(Writer(model), starts[:many], TOKENS, choose, SEED)
-        seconds[name] = round(time.process_time() - began, 1)
-        print(name, seconds[name], repr(tokenizer.decode(rows[name][0])[:200]), flush=True)
-    for name, each in rows.items():
-        whole = [start + row for start, row in zip(starts[:MARKED], each[:MARKED], strict=True)]
-        probable[name] = [round(float(logs.mean()), 3) for logs, _, _ in logs_of(model, whole, START)]
+    rows = [ids[: START + TOKENS] for ids in articles(tokenizer)[:UNMARKED]]
+    probable = [round(float(logs.mean()), 3) for logs, _, _ in logs_of(model, rows[:MARKED], START)]
     return {
-        "starts": packed(starts),
-        "ids": {name: packed(each) for name, each in rows.items()},
+        "starts": packed([row[:START] for row in rows]),
+        "ids": packed([row[START:] for row in rows]),
         "log-probability": probable,
-        "core seconds": seconds,
     }
+
+
+def written(name: str) -> dict[str, Any]:
+    """Return continuations of the same articles by a scheme, and how probable each is to SmolLM2 without it."""
+    model, _ = loaded()
+    choose = SCHEMES[name]
+    starts = unpacked(kept_now()["texts"]["human"]["starts"], START)[: UNMARKED if choose is unmarked else MARKED]
+    began, writer = time.process_time(), Writer(model)
+    rows = write(writer, starts, TOKENS, choose, SEED)
+    writer.note(rows)
+    probable = torch.stack(writer.probable, 1).mean(1).tolist()
+    seconds = round(time.process_time() - began, 1)
+    return {"ids": packed(rows), "log-probability": [round(value, 3) for value in probable], "core seconds": seconds}
 
 
 def meaning(rows: Sequence[str]) -> torch.Tensor:
@@ -166,42 +179,40 @@ def paraphrased(model: Any, tokenizer: Any, rows: Sequence[str]) -> list[str]:
     return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def attacks() -> dict[str, Any]:
-    """Return, by scheme and attack, each text's score, how probable it is to the model, and how near in meaning."""
+def plain_texts(tokenizer: Any, name: str) -> list[str]:
+    return tokenizer.batch_decode(unpacked(kept_now()["texts"][name]["ids"]))
+
+
+def attacked(name: str) -> dict[str, Any]:
+    """Return, by attack, each text's score, its number of tokens, and how near it is in meaning to what it was."""
     model, tokenizer = loaded()
-    kept = json.loads(RESULT.read_text(encoding="utf-8"))["texts"]
-    starts = unpacked(kept["starts"], START)[:MARKED]
+    plain = plain_texts(tokenizer, name)
     vectors, place = models.load("glove")
-    common = list(place)[:20_000]
-    common = [word for word in common if word.isalpha() and len(word) > 2]
-    rows_of = {word: place[word] for word in common}
-    matrix = np.array(vectors[list(rows_of.values())], dtype=float)
-    found: dict[str, Any] = {}
-    for name, how in READ.items():
-        plain = tokenizer.batch_decode(unpacked(kept["ids"][name]))
-        other = neighbours(common, matrix, [word.lower() for row in plain for word in WORD.findall(row)])
-        versions: dict[str, list[str]] = {"none": list(plain)}
-        exchanged = {}
-        for share in SHARES:
-            pairs = [substitute(row, other, share, number) for number, row in enumerate(plain)]
-            versions[f"words, {share:.0%}"] = [text for text, _ in pairs]
-            exchanged[f"words, {share:.0%}"] = round(float(np.mean([part for _, part in pairs])), 3)
-        versions["rewritten"] = paraphrased(model, tokenizer, plain)
-        before = meaning(plain)
-        found[name] = {"exchanged": exchanged}
-        for version, each in versions.items():
-            ids = [tokenizer(row, add_special_tokens=False)["input_ids"] for row in each]
-            good = [len(row) > 20 for row in ids]
-            logs = logs_of(model, [s + row for s, row, g in zip(starts, ids, good, strict=True) if g], START)
-            near = (before * meaning(each)).sum(-1)
-            found[name][version] = {
-                "score": [round(score(row, how), 3) for row, g in zip(ids, good, strict=True) if g],
-                "tokens": [len(row) for row, g in zip(ids, good, strict=True) if g],
-                "log-probability": [round(float(values.mean()), 3) for values, _, _ in logs],
-                "meaning": [round(float(value), 3) for value, g in zip(near, good, strict=True) if g],
-                "place": [number for number, g in enumerate(good) if g],
-            }
-            print(name, version, np.mean(found[name][version]["score"]), flush=True)
+    common = [word for word in list(place)[:20_000] if word.isalpha() and len(word) > 2]
+    matrix = np.array(vectors[[place[word] for word in common]], dtype=float)
+    other = neighbours(common, matrix, [word.lower() for row in plain for word in WORD.findall(row)])
+    versions: dict[str, list[str]] = {"none": plain}
+    found: dict[str, Any] = {"exchanged": {}}
+    for share in SHARES:
+        pairs = [substitute(row, other, share, number) for number, row in enumerate(plain)]
+        versions[f"words, {share:.0%}"] = [text for text, _ in pairs]
+        found["exchanged"][f"words, {share:.0%}"] = round(float(np.mean([part for _, part in pairs])), 3)
+    versions["rewritten"] = paraphrased(model, tokenizer, plain[:REWRITTEN])
+    before = meaning(plain)
+    for version, each in versions.items():
+        ids = [tokenizer(row, add_special_tokens=False)["input_ids"] for row in each]
+        good = [number for number, row in enumerate(ids) if len(row) > 20]
+        near = (before[: len(each)] * meaning(each)).sum(-1)
+        found[version] = {
+            "score": [round(score(ids[number], READ[name]), 3) for number in good],
+            "tokens": [len(ids[number]) for number in good],
+            "meaning": [round(float(near[number]), 3) for number in good],
+            "place": good,
+        }
+        if name == "green lists, 2" and version != "none":
+            starts = unpacked(kept_now()["texts"]["human"]["starts"], START)
+            logs = logs_of(model, [starts[number] + ids[number] for number in good[:REWRITTEN]], START)
+            found[version]["log-probability"] = [round(float(values.mean()), 3) for values, _, _ in logs]
     return found
 
 
@@ -210,57 +221,58 @@ def normalised(text: str, words: int = WORDS) -> str:
     return " ".join(WORD.findall(text.lower())[:words])
 
 
-def detectors() -> dict[str, Any]:
-    """Return what detectors without a key say of texts by people, of several kinds, and by SmolLM2."""
+def groups(tokenizer: Any) -> dict[str, list[str]]:
+    """Return the texts that the detectors are asked about, by kind."""
+    others = articles(tokenizer)[UNMARKED : UNMARKED + OTHERS]
+    made = {
+        "news, the same articles": [normalised(row) for row in plain_texts(tokenizer, "human")],
+        "SmolLM2": [normalised(row) for row in plain_texts(tokenizer, "unmarked")],
+        "news, others": [normalised(tokenizer.decode(ids[START:])) for ids in others],
+        "film reviews": reviews(OTHERS),
+        "Shakespeare": shakespeare(OTHERS),
+    }
+    vectors, place = models.load("glove")
+    common = [word for word in list(place)[:2_000] if word.isalpha()]
+    rare = {word for row in made["news, others"] for word in row.split() if place.get(word, 10**9) >= 2_000}
+    joint = common + sorted(rare & set(place))
+    simple = simpler(np.array(vectors[[place[word] for word in joint]], dtype=float), len(common), joint)
+    plain = [" ".join(simple.get(word, word) for word in row.split()) for row in made["news, others"]]
+    return made | {"news, others, simplified": plain}
+
+
+def detected(name: str) -> dict[str, Any]:
+    """Return what detectors with SmolLM2 say of each text of a kind, and how rare its words are."""
+    model, tokenizer = loaded()
+    each = groups(tokenizer)[name]
+    _, place = models.load("glove")
+    logs = logs_of(model, [tokenizer(row, add_special_tokens=False)["input_ids"] for row in each], 1)
+    return {
+        "log-probability": [round(float(a.mean()), 3) for a, _, _ in logs],
+        "curvature": [round(curvature(*three), 3) for three in logs],
+        "rare": [round(float(np.mean([place.get(word, 10**9) >= 2_000 for word in row.split()])), 3) for row in each],
+        "words": [len(row.split()) for row in each],
+    }
+
+
+def learned() -> dict[str, Any]:
+    """Return what tf-idf and logistic regression say, of the texts that they learn from by cross-validation."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
 
-    model, tokenizer = loaded()
-    kept = json.loads(RESULT.read_text(encoding="utf-8"))["texts"]
-    found = articles(tokenizer)
-    pairs = {
-        name: [normalised(t) for t in tokenizer.batch_decode(unpacked(kept["ids"][name]))]
-        for name in ("human", "unmarked")
-    }
-    vectors, place = models.load("glove")
-    common = [word for word in list(place)[:2_000] if word.isalpha()]
-    groups = {
-        "news, the same articles": pairs["human"],
-        "SmolLM2": pairs["unmarked"],
-        "news, others": [normalised(tokenizer.decode(ids[START:])) for ids in found[UNMARKED : UNMARKED + 160]],
-        "film reviews": reviews(160),
-        "Shakespeare": shakespeare(160),
-    }
-    rare = {w for row in groups["news, others"] for w in row.split() if place.get(w, 10**9) >= 2_000}
-    joint = common + sorted(rare & set(place))
-    matrix = np.array(vectors[[place[word] for word in joint]], dtype=float)
-    simple = simpler(matrix, len(common), joint)
-    groups["news, others, simplified"] = [
-        " ".join(simple.get(w, w) for w in row.split()) for row in groups["news, others"]
-    ]
-    rows: dict[str, Any] = {}
-    for name, each in groups.items():
-        ids = [tokenizer(row, add_special_tokens=False)["input_ids"] for row in each]
-        logs = logs_of(model, ids, 1)
-        rows[name] = {
-            "log-probability": [round(float(a.mean()), 3) for a, _, _ in logs],
-            "curvature": [round(curvature(*three), 3) for three in logs],
-            "rare": [round(float(np.mean([place.get(w, 10**9) >= 2_000 for w in row.split()])), 3) for row in each],
-            "words": [len(row.split()) for row in each],
-        }
-        print(name, len(each), np.mean(rows[name]["curvature"]), np.mean(rows[name]["log-probability"]), flush=True)
-    both = pairs["human"] + pairs["unmarked"]
+    _, tokenizer = loaded()
+    kinds = groups(tokenizer)
+    both = kinds["news, the same articles"] + kinds["SmolLM2"]
     truth, pair = np.repeat([0, 1], UNMARKED), np.tile(np.arange(UNMARKED), 2)
     learner = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
-    scores = cross_val_predict(learner, both, truth, groups=pair, cv=GroupKFold(5), method="predict_proba")[:, 1]
+    scores = cross_val_predict(learner, both, truth, groups=pair, cv=GroupKFold(6), method="predict_proba")[:, 1]
     learner.fit(both, truth)
-    for name, each in groups.items():
-        given = {"news, the same articles": scores[:UNMARKED], "SmolLM2": scores[UNMARKED:]}.get(name)
-        values = learner.predict_proba(each)[:, 1] if given is None else given
-        rows[name]["tf-idf"] = [round(float(value), 4) for value in values]
-    return rows
+    crossed = {"news, the same articles": scores[:UNMARKED], "SmolLM2": scores[UNMARKED:]}
+    return {
+        name: [round(float(v), 4) for v in crossed.get(name, learner.predict_proba(each)[:, 1])]
+        for name, each in kinds.items()
+    }
 
 
 def simpler(matrix: np.ndarray, common: int, words: Sequence[str]) -> dict[str, str]:
@@ -288,17 +300,38 @@ def shakespeare(many: int) -> list[str]:
     return found
 
 
+KINDS = (
+    "news, the same articles",
+    "SmolLM2",
+    "news, others",
+    "news, others, simplified",
+    "film reviews",
+    "Shakespeare",
+)
+PARTS: dict[str, tuple[str, str, Callable[[], Any]]] = {
+    "human": ("texts", "human", human),
+    **{name: ("texts", name, functools.partial(written, name)) for name in SCHEMES},
+    **{f"attacks: {name}": ("attacks", name, functools.partial(attacked, name)) for name in READ},
+    **{f"detectors: {name}": ("detectors", name, functools.partial(detected, name)) for name in KINDS},
+    "tf-idf": ("detectors", "tf-idf", learned),
+}
+
+
+def kept_now() -> dict[str, Any]:
+    return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    parts = {"texts": texts, "attacks": attacks, "detectors": detectors}
-    wanted = sys.argv[1:] or list(parts)
-    for part in wanted:
-        made = parts[part]()
-        kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    for part in sys.argv[1:] or list(PARTS):
+        began = time.process_time()
+        room, name, make = PARTS[part]
+        made, kept = make(), kept_now()
         kept |= runtime.made_by("provenance", [SEED])
-        kept |= {"start": START, "tokens": TOKENS, "keys": KEYS, "vocabulary": VOCABULARY, part: made}
+        kept |= {"start": START, "tokens": TOKENS, "keys": KEYS, "vocabulary": VOCABULARY}
+        kept[room] = kept.get(room, {}) | {name: made}
         files.replace(RESULT, json.dumps(kept, separators=(",", ":")) + "\n")
-        print(part, "done", time.process_time(), flush=True)
+        print(part, "done", round(time.process_time() - began, 1), flush=True)
 
 
 if __name__ == "__main__":
