@@ -37,9 +37,10 @@ from llmsafety_lab.provenance.writing import (
 
 RESULT = Path(__file__).parents[1] / "results" / "provenance.json"
 SEED, START, TOKENS, TOP, WORDS = 0, 24, 80, 100, 50
-MARKED, UNMARKED, REWRITTEN, OTHERS = 24, 48, 16, 64
+MARKED, UNMARKED, REWRITTEN, OTHERS = 24, 48, 16, 48
 KEYS = [654, 400, 836, 123, 340, 443, 597, 160, 57, 29, 590, 639, 13, 715, 468, 990, 966, 226, 324, 585]
 VOCABULARY = 49_152
+PARAPHRASED = "green lists, 2"
 SHARES = (0.1, 0.2, 0.4)
 SCHEMES: dict[str, Choose] = {
     "unmarked": unmarked,
@@ -184,7 +185,10 @@ def plain_texts(tokenizer: Any, name: str) -> list[str]:
 
 
 def attacked(name: str) -> dict[str, Any]:
-    """Return, by attack, each text's score, its number of tokens, and how near it is in meaning to what it was."""
+    """Return, by attack, each text's score, its number of tokens, and how near it is in meaning to what it was.
+
+    Texts of one scheme alone are rewritten too, and their probability to SmolLM2 is kept: both take long.
+    """
     model, tokenizer = loaded()
     plain = plain_texts(tokenizer, name)
     vectors, place = models.load("glove")
@@ -197,7 +201,8 @@ def attacked(name: str) -> dict[str, Any]:
         pairs = [substitute(row, other, share, number) for number, row in enumerate(plain)]
         versions[f"words, {share:.0%}"] = [text for text, _ in pairs]
         found["exchanged"][f"words, {share:.0%}"] = round(float(np.mean([part for _, part in pairs])), 3)
-    versions["rewritten"] = paraphrased(model, tokenizer, plain[:REWRITTEN])
+    if name == PARAPHRASED:
+        versions["rewritten"] = paraphrased(model, tokenizer, plain[:REWRITTEN])
     before = meaning(plain)
     for version, each in versions.items():
         ids = [tokenizer(row, add_special_tokens=False)["input_ids"] for row in each]
@@ -209,9 +214,9 @@ def attacked(name: str) -> dict[str, Any]:
             "meaning": [round(float(near[number]), 3) for number in good],
             "place": good,
         }
-        if name == "green lists, 2" and version != "none":
+        if name == PARAPHRASED and version != "none":
             starts = unpacked(kept_now()["texts"]["human"]["starts"], START)
-            logs = logs_of(model, [starts[number] + ids[number] for number in good[:REWRITTEN]], START)
+            logs = logs_of(model, [starts[number] + ids[number] for number in good[: REWRITTEN // 2]], START)
             found[version]["log-probability"] = [round(float(values.mean()), 3) for values, _, _ in logs]
     return found
 
@@ -290,7 +295,8 @@ def reviews(many: int) -> list[str]:
 
 def shakespeare(many: int) -> list[str]:
     """Return passages from the plays, as many words each, from places that the seed draws."""
-    works = [" ".join(WORD.findall(text.lower())).split() for text in data.load("shakespeare")["text"]]
+    works = [WORD.findall(text.lower()) for text in data.load("shakespeare")["text"]]
+    works = [work for work in works if len(work) > 2_000]
     dice = np.random.default_rng(SEED)
     found = []
     for _ in range(many):
