@@ -22,8 +22,9 @@ from scipy import stats
 from llmsafety_lab import data, files, models, runtime
 from llmsafety_lab.provenance.attacks import WORD, neighbours, substitute
 from llmsafety_lab.provenance.detectors import curvature, surprise
-from llmsafety_lab.provenance.green_lists import count_green, z_score
+from llmsafety_lab.provenance.green_lists import count_green, green_list, z_score
 from llmsafety_lab.provenance.gumbel import gumbel_test
+from llmsafety_lab.provenance.tournaments import g_values, tournament
 from llmsafety_lab.provenance.writing import (
     Choose,
     by_green_lists,
@@ -50,6 +51,7 @@ SCHEMES: dict[str, Choose] = {
     "Gumbel": by_gumbel(),
     "tournaments": by_tournaments(KEYS),
 }
+COSTED = {"green lists, 1": 1.0, "green lists, 2": 2.0, "green lists, 4": 4.0, "tournaments": 0.0}
 READ = {"green lists, 2": "green lists", "Gumbel": "Gumbel", "tournaments": "tournaments"}
 
 
@@ -147,6 +149,36 @@ def written(name: str) -> dict[str, Any]:
     probable = torch.stack(writer.probable, 1).mean(1).tolist()
     seconds = round(time.process_time() - began, 1)
     return {"ids": packed(rows), "log-probability": [round(value, 3) for value in probable], "core seconds": seconds}
+
+
+def costs_of(model: Any, start: Sequence[int], ids: Sequence[int]) -> dict[str, float]:
+    """Return by how much each scheme changes the mean log-probability of a text's tokens.
+
+    At each place of an unmarked text the scheme's distribution and the model's are both known. The difference of their
+    means needs no drawn token, and so has none of its noise.
+    """
+    text = [*start, *ids]
+    with torch.inference_mode():
+        logits = model(torch.tensor([text]), use_cache=False).logits[0, len(start) - 1 : -1].float()
+    changed: dict[str, list[float]] = {name: [] for name in COSTED}
+    for place, row in enumerate(logits, len(start)):
+        logs, likely = row.log_softmax(-1), row.topk(TOP).indices
+        plain = row[likely].double().softmax(-1)
+        green = torch.isin(likely, green_list(text[place - 1], VOCABULARY))
+        made = {name: plain * torch.exp(delta * green) for name, delta in COSTED.items() if delta}
+        made["tournaments"] = tournament(plain, g_values(text[place - 3 : place], likely, KEYS))
+        for name, new in made.items():
+            changed[name].append(float((new / new.sum() - plain) @ logs[likely].double()))
+    return {name: round(float(np.mean(values)), 4) for name, values in changed.items()}
+
+
+def costed() -> dict[str, list[float]]:
+    """Return what each scheme costs on each unmarked text."""
+    model, _ = loaded()
+    texts = kept_now()["texts"]
+    pairs = zip(unpacked(texts["human"]["starts"], START), unpacked(texts["unmarked"]["ids"]), strict=True)
+    rows = [costs_of(model, start, ids) for start, ids in pairs]
+    return {name: [row[name] for row in rows] for name in COSTED}
 
 
 def meaning(rows: Sequence[str]) -> torch.Tensor:
@@ -320,6 +352,7 @@ PARTS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     **{f"attacks: {name}": ("attacks", name, functools.partial(attacked, name)) for name in READ},
     **{f"detectors: {name}": ("detectors", name, functools.partial(detected, name)) for name in KINDS},
     "tf-idf": ("detectors", "tf-idf", learned),
+    "costs": ("quality", "costs", costed),
 }
 
 

@@ -345,4 +345,17 @@ def test_kept_scores_follow_from_the_kept_tokens() -> None:
     for name, how in made.READ.items():
         rows = made.unpacked(kept["texts"][name]["ids"])
         assert len(rows) == made.MARKED
-        assert made.score(rows[0], how) > 2
+        again = np.array([made.score(row, how) for row in rows[:4]])
+        assert again.mean() == pytest.approx(np.mean(kept["attacks"][name]["none"]["score"][:4]), abs=1.5)
+
+
+def test_a_kept_cost_and_a_kept_suspicion_come_again() -> None:
+    kept, made = json.loads((ROOT / "results" / "provenance.json").read_text()), script()
+    model, tokenizer = made.loaded()
+    texts = kept["texts"]
+    start, ids = made.unpacked(texts["human"]["starts"], made.START)[0], made.unpacked(texts["unmarked"]["ids"])[0]
+    for name, value in made.costs_of(model, start, ids).items():
+        assert value == pytest.approx(kept["quality"]["costs"][name][0], abs=0.02)
+    words = tokenizer(made.normalised(tokenizer.decode(ids)), add_special_tokens=False)["input_ids"]
+    [three] = made.logs_of(model, [words], 1)
+    assert pr.curvature(*three) == pytest.approx(kept["detectors"]["SmolLM2"]["curvature"][0], abs=0.1)

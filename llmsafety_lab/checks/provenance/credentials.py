@@ -72,6 +72,18 @@ EXPECTED = 'hmac.compare_digest(expected, credential["signature"])'
             'json.dumps(credential["claim"], separators=(",", ":"), ensure_ascii=False).encode()',
             "order",
         ),
+        Mutant(
+            "letters escaped",
+            'canonical(credential["claim"])',
+            'json.dumps(credential["claim"], sort_keys=True, separators=(",", ":")).encode()',
+            "not ASCII",
+        ),
+        Mutant(
+            "digits in any order",
+            EXPECTED,
+            'sorted(expected) == sorted(credential["signature"])',
+            "changed places",
+        ),
         Mutant("half of the signature", EXPECTED, 'expected[:8] == credential["signature"][:8]', "whole signature"),
     ),
 )
@@ -88,8 +100,10 @@ def check_verify(answer: Answer, dice: Dice) -> None:
     }
     lie = {"claim": {**good["claim"], "author": _word(dice)}, "signature": good["signature"]}
     tool = {"claim": {**good["claim"], "tool": _word(dice)}, "signature": good["signature"]}
-    last = "0" if good["signature"][-1] != "0" else "1"
-    tampered = {"claim": good["claim"], "signature": good["signature"][:-1] + last}
+    digits = list(good["signature"])
+    place = max(number for number, digit in enumerate(digits) if digit != digits[-1])
+    digits[place], digits[-1] = digits[-1], digits[place]
+    tampered = {"claim": good["claim"], "signature": "".join(digits)}
     cases = [
         (
             text,
@@ -98,6 +112,12 @@ def check_verify(answer: Answer, dice: Dice) -> None:
             "The text is as it was signed, with this key, and the signature is over the whole claim.",
         ),
         (text, turned, "valid", "The fields of the claim may come in any order: a claim is signed in its sorted form."),
+        (
+            text,
+            _signed(text, {**facts, "author": f"{_word(dice)} \u00e9"}, key),
+            "valid",
+            "A field may have a letter that is not ASCII: it is signed as it is, and not as an escape. Use canonical().",
+        ),
         (text, None, "missing", "A text without a credential: nobody has claimed anything."),
         (
             other,
@@ -126,7 +146,7 @@ def check_verify(answer: Answer, dice: Dice) -> None:
             "forged",
             "Claim and text were both changed. Look at the signature first: nobody vouches for this hash.",
         ),
-        (text, tampered, "forged", "The last digit of the signature is wrong. Compare the whole signature."),
+        (text, tampered, "forged", "Two digits of the signature have changed places. Compare the whole signature."),
         (
             text,
             _signed(text, facts, key[::-1]),
