@@ -116,7 +116,7 @@ def check_verify(answer: Answer, dice: Dice) -> None:
             text,
             _signed(text, {**facts, "author": f"{_word(dice)} \u00e9"}, key),
             "valid",
-            "A field may have a letter that is not ASCII: it is signed as it is, and not as an escape. Use canonical().",
+            "A field may have a letter that is not ASCII: it is signed as it is, not as an escape. Use canonical().",
         ),
         (text, None, "missing", "A text without a credential: nobody has claimed anything."),
         (
