@@ -1,0 +1,1 @@
+"""Safe fine-tuning: what the chapter and its lab use."""
