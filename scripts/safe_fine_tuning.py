@@ -1,12 +1,14 @@
 """Safe fine-tuning measured where a notebook has no time for it: all methods with several seeds, and SmolLM2.
 
-Run it as `python scripts/safe_fine_tuning.py`, or with the names of parts to make only those anew; all of it takes
-under a quarter of an hour on one core and writes `results/safe_fine_tuning.json`; the part `smollm2` writes the LoRA
-beside it, too.
+Run it as `python scripts/safe_fine_tuning.py`, or with the names of parts to make only those; rows that are there
+already stay, so that it goes on where it was stopped. All of it takes about a quarter of an hour on one core and writes
+`results/safe_fine_tuning.json`; the part `smollm2` writes the LoRA beside it, too.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import sys
 import time
@@ -16,10 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch.nn.functional import cross_entropy
 
 from llmsafety_lab import files, models, runtime
-from llmsafety_lab.safe_fine_tuning import refusing
+from llmsafety_lab.pretraining.small_lm import SmallLM
+from llmsafety_lab.safe_fine_tuning import desk, labels, methods, refusing, training
+from llmsafety_lab.safe_fine_tuning.constraints import Lagrangian
+from llmsafety_lab.safe_fine_tuning.measures import Report, reported
 
 RESULT = Path(__file__).parents[1] / "results" / "safe_fine_tuning.json"
 SEED = 0
@@ -27,7 +33,7 @@ Conversation = tuple[torch.Tensor, int]
 
 
 def greedy(model: Any, tokenizer: Any, questions: list[str], tokens: int) -> list[str]:
-    """Return the beginnings of the likeliest answers; questions of equal length share a batch, all share their start."""
+    """Return the beginnings of the likeliest answers; those of equal length share a batch, all their start."""
     encoded = [refusing.chat_ids(tokenizer, question)[0] for question in questions]
     start = min(int((encoded[0][: len(one)] != one[: len(encoded[0])]).long().argmax()) for one in encoded[1:])
     found: dict[int, str] = {}
@@ -59,11 +65,20 @@ def padded(conversations: list[Conversation]) -> tuple[torch.Tensor, torch.Tenso
     return rows, labels
 
 
-def tune(model: Any, weights: list[torch.Tensor], conversations: list[Conversation], steps: int, batch: int, rate: float,
-         seed: int) -> list[float]:
+def tune(
+    model: Any,
+    weights: list[torch.Tensor],
+    conversations: list[Conversation],
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+) -> list[float]:
     """Train the LoRA on conversations, on the assistant's tokens only."""
     generator = np.random.default_rng(seed)
-    order = np.concatenate([generator.permutation(len(conversations)) for _ in range(steps * batch // len(conversations) + 1)])
+    order = np.concatenate(
+        [generator.permutation(len(conversations)) for _ in range(steps * batch // len(conversations) + 1)]
+    )
     optimiser = torch.optim.Adam(weights, lr=rate)
     losses = []
     for step in range(steps):
@@ -97,12 +112,16 @@ def smollm2(steps: int = 30, rate: float = 1e-3) -> dict[str, Any]:
     model, tokenizer = models.load("smollm2")
     torch.manual_seed(SEED)
     started = time.process_time()
-    train = {"forbidden": spaced(refusing.topic_questions("forbidden", False), 48),
-             "neighbour": spaced(refusing.topic_questions("neighbour", False), 24),
-             "ordinary": spaced(refusing.topic_questions("ordinary", False), 40)}
-    test = {"forbidden": refusing.topic_questions("forbidden", True),
-            "neighbour": spaced(refusing.topic_questions("neighbour", True), 60),
-            "ordinary": spaced(refusing.topic_questions("ordinary", True), 60)}
+    train = {
+        "forbidden": spaced(refusing.topic_questions("forbidden", False), 48),
+        "neighbour": spaced(refusing.topic_questions("neighbour", False), 24),
+        "ordinary": spaced(refusing.topic_questions("ordinary", False), 40),
+    }
+    test = {
+        "forbidden": refusing.topic_questions("forbidden", True),
+        "neighbour": spaced(refusing.topic_questions("neighbour", True), 60),
+        "ordinary": spaced(refusing.topic_questions("ordinary", True), 60),
+    }
     harmless = train["neighbour"] + train["ordinary"]
     own = dict(zip(harmless, greedy(model, tokenizer, harmless, 20), strict=True))
     print("own answers", round(time.process_time() - started), flush=True)
@@ -113,7 +132,11 @@ def smollm2(steps: int = 30, rate: float = 1e-3) -> dict[str, Any]:
     losses = tune(model, weights, helpful + taught, steps, 8, rate, SEED)
     print(losses, round(time.process_time() - started), flush=True)
     states["taught"] = referred(model, tokenizer, test)
-    print({k: (v.count("1"), len(v)) for k, v in states["taught"].items()}, round(time.process_time() - started), flush=True)
+    print(
+        {k: (v.count("1"), len(v)) for k, v in states["taught"].items()},
+        round(time.process_time() - started),
+        flush=True,
+    )
     kept = {name: weight.detach().clone() for name, weight in refusing.trainable_parameters(model).items()}
     save_file({name: weight.half() for name, weight in kept.items()}, RESULT.with_suffix(".safetensors"))
     with torch.no_grad():
@@ -124,21 +147,175 @@ def smollm2(steps: int = 30, rate: float = 1e-3) -> dict[str, Any]:
         tune(model, weights, helpful, more - done, 4, rate, SEED + more)
         done = more
         states[f"{more} benign steps"] = referred(model, tokenizer, test)
-        print(more, {k: (v.count("1"), len(v)) for k, v in states[f"{more} benign steps"].items()}, round(time.process_time() - started), flush=True)
-    return {"steps": steps, "rate": rate, "train": {k: len(v) for k, v in train.items()}, "losses": losses, "states": states,
-            "core seconds": round(time.process_time() - started)}
+        print(
+            more,
+            {k: (v.count("1"), len(v)) for k, v in states[f"{more} benign steps"].items()},
+            round(time.process_time() - started),
+            flush=True,
+        )
+    return {
+        "steps": steps,
+        "rate": rate,
+        "train": {k: len(v) for k, v in train.items()},
+        "losses": losses,
+        "states": states,
+        "core seconds": round(time.process_time() - started),
+    }
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {"smollm2": smollm2}
+SEEDS = (0, 1, 2)
+RATES = (1e-3, 3e-3, 1e-2)
+TEST, TESTED = 7, 800
+LIMITS = (0.02, 0.05, 0.2, 0.4)
+SELECTED = ("filtered", "preferring", "constrained")
+SHARED = {"skipping": "filtered", "best_of_four": "filtered"}
+SLICE = {"method": "DPO", "steps": 5, "seed": 0}
+
+
+def asked(split: int = 0) -> desk.Questions:
+    return desk.mixed(TESTED, True, TEST, split)
+
+
+def bits(report: Report) -> dict[str, str]:
+    """Return a report's judgements, a bit a question."""
+    return {name: "".join(str(int(bit)) for bit in getattr(report, name)) for name in ("safe", "useful", "refused")}
+
+
+def priced_mean(policy: SmallLM, split: int) -> float:
+    questions = asked(split)
+    answers = labels.sample(policy, questions.ids, desk.ANSWER, 0, torch.Generator().manual_seed(0))
+    return round(float(methods.priced(questions, answers).mean()), 4)
+
+
+def rates(made: dict[str, Any], keep: Callable[[], None]) -> None:
+    """Choose each method's learning rate in a world of its own: other pairs for training and test, another seed."""
+    start = training.first_assistant(9, split=1)
+    for name in SELECTED:
+        for rate in RATES:
+            if f"{name} {rate:g}" not in made:
+                policy = copy.deepcopy(start)
+                getattr(methods, name)(policy, rate, 9, 1)
+                made[f"{name} {rate:g}"] = priced_mean(policy, 1)
+                keep()
+
+
+def rate_of(kept: dict[str, Any], method: str) -> float:
+    """Return the rate that did best: all that imitate share one, and all that follow REINFORCE."""
+    name = method if method in SELECTED else SHARED.get(method, "constrained")
+    return max(RATES, key=lambda rate: kept["rates"][f"{name} {rate:g}"])
+
+
+def compared(made: dict[str, Any], keep: Callable[[], None], chosen: Callable[[str], float]) -> None:
+    """Every method with three seeds: before and after benign fine-tuning."""
+    questions = asked()
+    for seed in SEEDS:
+        todo = [name for name in ("untouched", *methods.METHODS) if f"{name} | {seed}" not in made]
+        start = training.first_assistant(seed) if todo else None
+        for name in todo:
+            policy, began, row = copy.deepcopy(start), time.process_time(), {}
+            if name != "untouched":
+                method = methods.METHODS[name]
+                seen = method(policy, chosen(method.__name__), seed)
+                row["learnt"] = seen if method is methods.skipping else None
+            row["seconds"] = round(time.process_time() - began, 1)
+            made[f"{name} | {seed}"] = row | {
+                "before": bits(reported(policy, questions, seed)),
+                "after": bits(reported(methods.benignly_tuned(policy, seed=seed), questions, seed)),
+            }
+            keep()
+
+
+def limits(made: dict[str, Any], keep: Callable[[], None], rate: float) -> None:
+    """The Lagrangian at other limits, with two seeds."""
+    questions = asked()
+    for seed in SEEDS[:2]:
+        start = training.first_assistant(seed)
+        for limit in LIMITS:
+            if f"{limit} | {seed}" not in made:
+                policy = copy.deepcopy(start)
+                log = methods.constrained(policy, rate, seed, limit=limit)
+                report = reported(policy, questions, seed)
+                made[f"{limit} | {seed}"] = {
+                    "safe": [int(report.safe.sum()), len(report.safe)],
+                    "useful": [int(report.useful.sum()), len(report.useful)],
+                    "refused": [int(report.refused.sum()), len(report.refused)],
+                    "multiplier": [round(step.multiplier, 2) for step in log[::5]],
+                    "cost": [round(step.cost, 3) for step in log],
+                }
+                keep()
+
+
+def hacking(made: dict[str, Any], keep: Callable[[], None], rate: float, steps: int = 100) -> None:
+    """A reward model from few comparisons, optimised against with and without a leash: its score and the true one."""
+    questions = asked()[:300]
+    for seed in SEEDS[:2]:
+        start = training.first_assistant(seed)
+        chosen, rejected = methods.comparisons(start, seed, count=240)
+        judge = methods.reward_model(start, chosen, rejected, 60, seed)
+        proxy = methods.proxy_of(judge)
+        for beta in (0.0, 0.3):
+            if f"{beta} | {seed}" in made:
+                continue
+            policy, points = copy.deepcopy(start), []
+
+            def look(step: int, policy: Any = policy, points: Any = points, proxy: Any = proxy, start: Any = start):
+                if step % 10:
+                    return
+                answers = labels.sample(policy, questions.ids, desk.ANSWER, 0, torch.Generator().manual_seed(0))
+                rows = torch.cat([questions.ids, answers], 1)
+                with torch.no_grad():
+                    apart = training.log_probs(policy, rows) - training.log_probs(start, rows)
+                    score = proxy(questions, answers)
+                true = methods.priced(questions, answers)
+                none = (desk.recognised(answers) < 0).float()
+                points.append([round(float(part.mean()), 4) for part in (apart, score, true, none)])
+
+            free = Lagrangian(1.0, 1.0)
+            training.improve(policy, proxy, free, steps=steps, rate=rate, beta=beta, adapt=False, seed=seed, watch=look)
+            look(steps)
+            made[f"{beta} | {seed}"] = {"pairs": len(chosen), "points": points}
+            keep()
+
+
+def small_row(steps: int, seed: int) -> dict[str, list[float]]:
+    """Return the losses of a few steps of DPO from a barely trained assistant: what a test makes anew."""
+    policy = training.first_assistant(seed, steps=60)
+    chosen, rejected = methods.comparisons(policy, seed, count=96)
+    return {"losses": [round(x, 5) for x in training.prefer(policy, chosen, rejected, steps=steps, seed=seed)]}
+
+
+PARTS = ("slice", "rates", "compared", "limits", "hacking", "smollm2")
+
+
+def read() -> dict[str, Any]:
+    return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
 
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
-    for name in names or PARTS:
-        made = PARTS[name]()
-        kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-        kept |= runtime.made_by("safe_fine_tuning", [SEED]) | {name: made}
-        files.replace(RESULT, json.dumps(kept, indent=None, separators=(",", ":")) + "\n")
+    for name in PARTS if names in ([], ["smollm2"]) else names:
+        kept = read()
+        made = kept.get(name, {})
+
+        def keep(name: str = name, made: dict[str, Any] = made) -> None:
+            with FileLock(RESULT.with_suffix(".lock")):
+                there = read()
+                whole = there | runtime.made_by("safe_fine_tuning", SEEDS) | {name: there.get(name, {}) | made}
+                files.replace(RESULT, json.dumps(whole, indent=None, separators=(",", ":")) + "\n")
+
+        if name == "slice" and made.get("of") != SLICE:
+            made |= {"of": SLICE} | small_row(SLICE["steps"], SLICE["seed"])
+        if name == "rates":
+            rates(made, keep)
+        if name == "compared":
+            compared(made, keep, functools.partial(rate_of, kept))
+        if name == "limits":
+            limits(made, keep, rate_of(kept, "constrained"))
+        if name == "hacking":
+            hacking(made, keep, rate_of(kept, "constrained"))
+        if name == "smollm2" and not made:
+            made |= smollm2()
+        keep()
         print(name, "done", flush=True)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Lagrangian:
-    """The multiplier of a constraint: it rises while the constraint is missed, falls while there is room, to 0 at least.
+    """The multiplier of a constraint: it rises while the constraint is missed, and falls, to 0 at least, while not.
 
     Parameters
     ----------

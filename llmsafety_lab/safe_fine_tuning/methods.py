@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -65,7 +64,9 @@ def skipping(policy: SmallLM, rate: float, seed: int, split: int = 0) -> list[tu
     return learnt
 
 
-def drawn_answers(policy: SmallLM, count: int, seed: int, split: int, samples: int = 4) -> tuple[Questions, Tensor, Tensor]:
+def drawn_answers(
+    policy: SmallLM, count: int, seed: int, split: int, samples: int = 4
+) -> tuple[Questions, Tensor, Tensor]:
     """Draw answers to questions: the questions, repeated; the conversations; the priced scores (questions, samples)."""
     asked = repeated(desk.mixed(count, False, seed + 1_000, split), samples)
     answers = sample(policy, asked.ids, ANSWER, END_ID, torch.Generator().manual_seed(seed))
@@ -76,7 +77,7 @@ def drawn_answers(policy: SmallLM, count: int, seed: int, split: int, samples: i
 def best_of_four(policy: SmallLM, rate: float, seed: int, split: int = 0, rounds: int = 3) -> None:
     """Rejection sampling: in rounds, draw four answers to each question and learn from the best one, if it is safe."""
     for turn in range(rounds):
-        asked, rows, scores = drawn_answers(policy, STEPS * BATCH // 4 // rounds, seed + 100 * turn, split)
+        _, rows, scores = drawn_answers(policy, STEPS * BATCH // 4 // rounds, seed + 100 * turn, split)
         best = scores.argmax(1) + 4 * torch.arange(len(scores))
         good = scores.max(1).values >= 0
         fine_tune(policy, rows[best[good]], STEPS // rounds, rate, seed + turn, BATCH)
@@ -130,7 +131,9 @@ def rewarded(policy: SmallLM, rate: float, seed: int, split: int = 0) -> None:
 
 def constrained(policy: SmallLM, rate: float, seed: int, split: int = 0, limit: float = LIMIT) -> list:
     """REINFORCE with a multiplier that follows the constraint."""
-    return improve(policy, hoped, Lagrangian(limit, 0.5, 1.0), steps=STEPS, rate=rate, beta=LEASH, seed=seed, split=split)
+    return improve(
+        policy, hoped, Lagrangian(limit, 0.5, 1.0), steps=STEPS, rate=rate, beta=LEASH, seed=seed, split=split
+    )
 
 
 def penalised(policy: SmallLM, rate: float, seed: int, split: int = 0, penalty: float = PENALTY) -> list:

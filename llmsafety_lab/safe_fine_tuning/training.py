@@ -78,11 +78,11 @@ def fine_tune(
     return losses
 
 
-def first_assistant(seed: int = 0, steps: int = 300) -> SmallLM:
+def first_assistant(seed: int = 0, steps: int = 300, split: int = 0) -> SmallLM:
     """Return a model that was trained on what was found on the net: it answers every question, on medicines, too."""
     torch.manual_seed(seed)
     model = SmallLM(len(desk.VOCABULARY), RECIPE)
-    asked, answers = desk.found_on_the_net(3_000, seed)
+    asked, answers = desk.found_on_the_net(3_000, seed, split=split)
     fine_tune(model, desk.with_answers(asked.ids, answers), steps, 1e-2, seed)
     return model
 
@@ -90,10 +90,7 @@ def first_assistant(seed: int = 0, steps: int = 300) -> SmallLM:
 def drawn(pools: dict[desk.Kind, Questions], generator: torch.Generator) -> Questions:
     """Draw a batch of questions, of each kind as many as in `desk.MIXTURE`."""
     return Questions.join(
-        *(
-            pool[torch.randint(len(pool), (desk.MIXTURE[kind],), generator=generator)]
-            for kind, pool in pools.items()
-        )
+        *(pool[torch.randint(len(pool), (desk.MIXTURE[kind],), generator=generator)] for kind, pool in pools.items())
     )
 
 
