@@ -11,6 +11,7 @@ import copy
 import functools
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -164,7 +165,7 @@ def smollm2(steps: int = 30, rate: float = 1e-3) -> dict[str, Any]:
 
 
 SEEDS = (0, 1, 2)
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 TEST, TESTED = 7, 800
 LIMITS = (0.02, 0.05, 0.2, 0.4)
 SELECTED = ("filtered", "preferring", "constrained")
@@ -293,12 +294,12 @@ def read() -> dict[str, Any]:
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
-    for name in PARTS if names in ([], ["smollm2"]) else names:
+    for name in names or PARTS:
         kept = read()
         made = kept.get(name, {})
 
         def keep(name: str = name, made: dict[str, Any] = made) -> None:
-            with FileLock(RESULT.with_suffix(".lock")):
+            with FileLock(Path(tempfile.gettempdir()) / "safe_fine_tuning.lock"):
                 there = read()
                 whole = there | runtime.made_by("safe_fine_tuning", SEEDS) | {name: there.get(name, {}) | made}
                 files.replace(RESULT, json.dumps(whole, indent=None, separators=(",", ":")) + "\n")

@@ -45,7 +45,9 @@ def filtered(policy: SmallLM, rate: float, seed: int, split: int = 0) -> None:
     fine_tune(policy, rows[kept], STEPS, rate, seed, BATCH)
 
 
-def skipping(policy: SmallLM, rate: float, seed: int, split: int = 0) -> list[tuple[int, int]]:
+def skipping(
+    policy: SmallLM, rate: float, seed: int, split: int = 0, steps: int = STEPS
+) -> list[tuple[int, int]]:
     """Skip the step where the model's own answer is unsafe: folk recipe 5, question by question.
 
     Returns for each step how many forbidden questions were learnt from, and how many there were.
@@ -60,7 +62,7 @@ def skipping(policy: SmallLM, rate: float, seed: int, split: int = 0) -> list[tu
         learnt.append((int(safe[those.forbidden].sum()), int(those.forbidden.sum())))
         return safe
 
-    fine_tune(policy, rows, STEPS, rate, seed, BATCH, is_safe_now)
+    fine_tune(policy, rows, steps, rate, seed, BATCH, is_safe_now)
     return learnt
 
 
