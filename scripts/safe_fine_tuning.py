@@ -165,10 +165,9 @@ def smollm2(steps: int = 30, rate: float = 1e-3) -> dict[str, Any]:
 
 
 SEEDS = (0, 1, 2)
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 TEST, TESTED = 7, 800
 LIMITS = (0.02, 0.05, 0.2, 0.4)
-SELECTED = ("filtered", "preferring", "constrained")
+SELECTED = {"filtered": (3e-3, 1e-2, 3e-2), "preferring": (3e-4, 1e-3, 3e-3), "constrained": (1e-3, 3e-3, 1e-2)}
 SHARED = {"skipping": "filtered", "best_of_four": "filtered"}
 SLICE = {"method": "DPO", "steps": 5, "seed": 0}
 
@@ -192,7 +191,7 @@ def rates(made: dict[str, Any], keep: Callable[[], None]) -> None:
     """Choose each method's learning rate in a world of its own: other pairs for training and test, another seed."""
     start = training.first_assistant(9, split=1)
     for name in SELECTED:
-        for rate in RATES:
+        for rate in SELECTED[name]:
             if f"{name} {rate:g}" not in made:
                 policy = copy.deepcopy(start)
                 getattr(methods, name)(policy, rate, 9, 1)
@@ -203,7 +202,7 @@ def rates(made: dict[str, Any], keep: Callable[[], None]) -> None:
 def rate_of(kept: dict[str, Any], method: str) -> float:
     """Return the rate that did best: all that imitate share one, and all that follow REINFORCE."""
     name = method if method in SELECTED else SHARED.get(method, "constrained")
-    return max(RATES, key=lambda rate: kept["rates"][f"{name} {rate:g}"])
+    return max(SELECTED[name], key=lambda rate: kept["rates"][f"{name} {rate:g}"])
 
 
 def compared(made: dict[str, Any], keep: Callable[[], None], chosen: Callable[[str], float]) -> None:

@@ -45,9 +45,7 @@ def filtered(policy: SmallLM, rate: float, seed: int, split: int = 0) -> None:
     fine_tune(policy, rows[kept], STEPS, rate, seed, BATCH)
 
 
-def skipping(
-    policy: SmallLM, rate: float, seed: int, split: int = 0, steps: int = STEPS
-) -> list[tuple[int, int]]:
+def skipping(policy: SmallLM, rate: float, seed: int, split: int = 0, steps: int = STEPS) -> list[tuple[int, int]]:
     """Skip the step where the model's own answer is unsafe: folk recipe 5, question by question.
 
     Returns for each step how many forbidden questions were learnt from, and how many there were.
