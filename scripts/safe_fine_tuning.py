@@ -164,9 +164,8 @@ def smollm2(steps: int = 30, rate: float = 1e-3) -> dict[str, Any]:
     }
 
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 TEST, TESTED = 7, 800
-LIMITS = (0.02, 0.05, 0.2, 0.4)
 SELECTED = {"filtered": (3e-3, 1e-2, 3e-2), "preferring": (3e-4, 1e-3, 3e-3), "constrained": (1e-3, 3e-3, 1e-2)}
 SHARED = {"skipping": "filtered", "best_of_four": "filtered"}
 SLICE = {"method": "DPO", "steps": 5, "seed": 0}
@@ -206,7 +205,7 @@ def rate_of(kept: dict[str, Any], method: str) -> float:
 
 
 def compared(made: dict[str, Any], keep: Callable[[], None], chosen: Callable[[str], float]) -> None:
-    """Every method with three seeds: before and after benign fine-tuning."""
+    """Every method with two seeds: before and after benign fine-tuning."""
     questions = asked()
     for seed in SEEDS:
         todo = [name for name in ("untouched", *methods.METHODS) if f"{name} | {seed}" not in made]
@@ -225,30 +224,10 @@ def compared(made: dict[str, Any], keep: Callable[[], None], chosen: Callable[[s
             keep()
 
 
-def limits(made: dict[str, Any], keep: Callable[[], None], rate: float) -> None:
-    """The Lagrangian at other limits, with two seeds."""
-    questions = asked()
-    for seed in SEEDS[:2]:
-        start = training.first_assistant(seed)
-        for limit in LIMITS:
-            if f"{limit} | {seed}" not in made:
-                policy = copy.deepcopy(start)
-                log = methods.constrained(policy, rate, seed, limit=limit)
-                report = reported(policy, questions, seed)
-                made[f"{limit} | {seed}"] = {
-                    "safe": [int(report.safe.sum()), len(report.safe)],
-                    "useful": [int(report.useful.sum()), len(report.useful)],
-                    "refused": [int(report.refused.sum()), len(report.refused)],
-                    "multiplier": [round(step.multiplier, 2) for step in log[::5]],
-                    "cost": [round(step.cost, 3) for step in log],
-                }
-                keep()
-
-
 def hacking(made: dict[str, Any], keep: Callable[[], None], rate: float, steps: int = 100) -> None:
     """A reward model from few comparisons, optimised against with and without a leash: its score and the true one."""
     questions = asked()[:300]
-    for seed in SEEDS[:2]:
+    for seed in SEEDS:
         start = training.first_assistant(seed)
         chosen, rejected = methods.comparisons(start, seed, count=240)
         judge = methods.reward_model(start, chosen, rejected, 60, seed)
@@ -284,7 +263,7 @@ def small_row(steps: int, seed: int) -> dict[str, list[float]]:
     return {"losses": [round(x, 5) for x in training.prefer(policy, chosen, rejected, steps=steps, seed=seed)]}
 
 
-PARTS = ("slice", "rates", "compared", "limits", "hacking", "smollm2")
+PARTS = ("slice", "rates", "compared", "hacking", "smollm2")
 
 
 def read() -> dict[str, Any]:
@@ -309,8 +288,6 @@ def main(names: list[str]) -> None:
             rates(made, keep)
         if name == "compared":
             compared(made, keep, functools.partial(rate_of, kept))
-        if name == "limits":
-            limits(made, keep, rate_of(kept, "constrained"))
         if name == "hacking":
             hacking(made, keep, rate_of(kept, "constrained"))
         if name == "smollm2" and not made:

@@ -93,7 +93,7 @@ def comparisons(
     return rows[(start + scores.argmax(1))[differ]], rows[(start + scores.argmin(1))[differ]]
 
 
-def preferring(policy: SmallLM, rate: float, seed: int, split: int = 0, beta: float = 0.1) -> None:
+def preferring(policy: SmallLM, rate: float, seed: int, split: int = 0, beta: float = 0.5) -> None:
     """DPO on comparisons of the model's own answers."""
     chosen, rejected = comparisons(policy, seed, split)
     prefer(policy, chosen, rejected, steps=STEPS, rate=rate, beta=beta, batch=BATCH // 2, seed=seed)
@@ -126,7 +126,8 @@ def rewarded(policy: SmallLM, rate: float, seed: int, split: int = 0) -> None:
     """RLHF: a reward model from comparisons, and REINFORCE against it on a leash."""
     judge = reward_model(policy, *comparisons(policy, seed, split), STEPS, seed)
     free = Lagrangian(1.0, 1.0)
-    improve(policy, proxy_of(judge), free, steps=STEPS, rate=rate, beta=LEASH, adapt=False, seed=seed, split=split)
+    leash = LEASH * 6  # its scores spread that much wider than the users' score
+    improve(policy, proxy_of(judge), free, steps=STEPS, rate=rate, beta=leash, adapt=False, seed=seed, split=split)
 
 
 def constrained(policy: SmallLM, rate: float, seed: int, split: int = 0, limit: float = LIMIT) -> list:

@@ -42,8 +42,8 @@ def _loss(parts: tuple[Tensor, ...], beta: float, slip: str = "") -> Tensor:
 
 SLIPS = {
     "turned": "The sign of the log ratio is turned round: the rejected answer is made likelier.",
-    "reference turned": "The sign of the reference is turned round, or its two columns are exchanged: a log ratio is log "
-    "pi minus log pi_ref of the same answer.",
+    "reference turned": "The sign of the reference is turned round, or its two columns are exchanged: "
+    "a log ratio is log pi minus log pi_ref of the same answer.",
     "no reference": "The reference is left out: then nothing says what the policy started from.",
     "beta outside": "Beta is inside of the sigmoid: it says how large a margin is large.",
     "no beta": "Beta is left out.",
