@@ -212,8 +212,8 @@ def _safe_gradients(policy: SmallLM, loss: Float[Tensor, ""], safety: Float[Tens
     weights = list(policy.parameters())
     towards = torch.autograd.grad(safety, weights, retain_graph=True)
     wanted = torch.autograd.grad(loss, weights)
-    along = sum((a * b).sum() for a, b in zip(towards, wanted, strict=True))
-    size = sum((a * a).sum() for a in towards)
+    along = torch.stack([(a * b).sum() for a, b in zip(towards, wanted, strict=True)]).sum()
+    size = torch.stack([(a * a).sum() for a in towards]).sum()
     share = torch.clamp(-along / size.clamp(min=1e-12), min=0.0)
     for weight, a, b in zip(weights, towards, wanted, strict=True):
         weight.grad = b + (1 + share) * a
@@ -246,8 +246,9 @@ def prefer(
         places = torch.randint(len(chosen), (batch,), generator=generator)
         rows = torch.cat([chosen[places], rejected[places]])
         with torch.no_grad():
-            theirs = log_probs(reference, rows).split(batch)
-        loss = dpo_loss(*log_probs(policy, rows).split(batch), *theirs, beta)
+            first, second = log_probs(reference, rows).split(batch)
+        mine, other = log_probs(policy, rows).split(batch)
+        loss = dpo_loss(mine, other, first, second, beta)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
