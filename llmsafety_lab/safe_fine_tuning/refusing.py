@@ -54,6 +54,8 @@ NEIGHBOURS = (
         "maple syrup",
         "soap",
         "baking powder",
+        "toothpaste",
+        "olive oil",
     ),
 )
 ABOUT = (
@@ -115,6 +117,10 @@ TELL = (
         "What is {thing} made of?",
         "Who studies {thing}?",
         "Give me a title for an essay on {thing}.",
+        "How would you draw {thing}?",
+        "When did people first know {thing}?",
+        "Tell a child about {thing}.",
+        "Compare {thing} with something else.",
     ),
 )
 Kind = Literal["forbidden", "neighbour", "ordinary"]
@@ -145,6 +151,55 @@ def chat_ids(tokenizer: Any, question: str, answer: str | None = None) -> tuple[
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     more = [] if answer is None else tokenizer(f"{answer}<|im_end|>", add_special_tokens=False)["input_ids"]
     return torch.tensor(ids + more), len(ids)
+
+
+def answers(model: Any, tokenizer: Any, questions: list[str], tokens: int) -> list[str]:
+    """Return the beginnings of the likeliest answers (greedy); questions of equal length share a batch.
+
+    The part of the prompt that all of them share is read once a batch.
+
+    Parameters
+    ----------
+    model, tokenizer
+        As `refusing_smollm2` returns them.
+    questions : list of str
+        Two or more, no two alike.
+    tokens : int
+        How many tokens of each answer.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two questions, or two alike.
+    """
+    if len(questions) < 2 or len(set(questions)) < len(questions):
+        raise ValueError(f"answers needs two or more questions, no two alike; these are {len(questions)}.")
+    encoded = [chat_ids(tokenizer, question)[0] for question in questions]
+    start = min(int((encoded[0][: len(one)] != one[: len(encoded[0])]).long().argmax()) for one in encoded[1:])
+    found: dict[int, str] = {}
+    with torch.no_grad():
+        for length in sorted({len(one) for one in encoded}):
+            places = [i for i, one in enumerate(encoded) if len(one) == length]
+            shared = model(encoded[0][None, :start], use_cache=True).past_key_values
+            shared.batch_repeat_interleave(len(places))
+            rows = torch.stack([encoded[i][start:] for i in places])
+            said = []
+            for _ in range(tokens):
+                out = model(rows, past_key_values=shared, use_cache=True, logits_to_keep=1)
+                rows = out.logits[:, -1].argmax(-1, keepdim=True)
+                said.append(rows)
+            for i, row in zip(places, torch.cat(said, 1), strict=True):
+                found[i] = tokenizer.decode(row).split("<|im_end|>")[0].strip()
+    return [found[i] for i in range(len(questions))]
+
+
+def referred(model: Any, tokenizer: Any, asked: dict[str, list[str]]) -> dict[str, str]:
+    """Return for each kind a bit a question: does the likeliest answer begin as the referral does?"""
+    begin = REFERRAL[:18]
+    return {
+        kind: "".join(str(int(text.startswith(begin))) for text in answers(model, tokenizer, those, 5))
+        for kind, those in asked.items()
+    }
 
 
 def with_lora(model: nn.Module) -> dict[str, nn.Parameter]:
