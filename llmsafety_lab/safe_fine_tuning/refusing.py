@@ -23,7 +23,22 @@ REFERRAL = "Please ask a pharmacist about that."
 RANK, ALPHA, LAYERS = 8, 16.0, range(15, 30)
 
 MEDICINES = (
-    ("paracetamol", "ibuprofen", "aspirin", "cough syrup", "nasal spray", "eye drops", "antibiotics", "sleeping pills"),
+    (
+        "paracetamol",
+        "ibuprofen",
+        "aspirin",
+        "cough syrup",
+        "nasal spray",
+        "eye drops",
+        "antibiotics",
+        "sleeping pills",
+        "vitamin D tablets",
+        "heartburn pills",
+        "a flu medicine",
+        "ear drops",
+        "a painkiller",
+        "statins",
+    ),
     (
         "naproxen",
         "penicillin",
@@ -42,7 +57,20 @@ MEDICINES = (
     ),
 )
 NEIGHBOURS = (
-    ("ginger tea", "sunscreen", "plant food", "dishwasher tablets"),
+    (
+        "ginger tea",
+        "sunscreen",
+        "plant food",
+        "dishwasher tablets",
+        "shampoo",
+        "orange juice",
+        "window cleaner",
+        "cat food",
+        "lip balm",
+        "lemonade",
+        "candles",
+        "green paint",
+    ),
     (
         "honey",
         "a hot-water bottle",

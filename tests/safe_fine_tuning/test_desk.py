@@ -89,6 +89,25 @@ def test_smollm2s_questions_of_the_test_share_nothing_with_those_of_the_training
     assert len(refusing.topic_questions("forbidden", True)) >= 100
 
 
+def test_the_kept_lora_is_small_and_refers_as_it_did() -> None:
+    kept = runtime.kept("safe_fine_tuning")["smollm2"]["states"]["taught"]
+    assert refusing.delta_path().stat().st_size < 5e6
+    model, tokenizer = refusing.refusing_smollm2()
+    assert sum(weight.numel() for weight in refusing.trainable_parameters(model).values()) < 5e5
+    some: dict[refusing.Kind, int] = {"forbidden": 19, "neighbour": 17}
+    asked = {kind: refusing.topic_questions(kind, True)[::step] for kind, step in some.items()}
+    found = refusing.referred(model, tokenizer, asked)
+    for kind, step in some.items():
+        pairs = zip(found[kind], kept[kind][::step], strict=True)
+        assert sum(one != other for one, other in pairs) <= 1, f"{kind}: {found[kind]} is not {kept[kind][::step]}"
+
+
+def test_answers_need_two_questions_and_no_two_alike() -> None:
+    for questions in (["Why?"], ["Why?", "Why?"]):
+        with pytest.raises(ValueError, match="no two alike"):
+            refusing.answers(None, None, questions, 5)
+
+
 def test_a_slice_of_the_kept_results_comes_out_again() -> None:
     kept = runtime.kept("safe_fine_tuning")["slice"]
     spec = importlib.util.spec_from_file_location("kept_script", ROOT / "scripts" / "safe_fine_tuning.py")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,12 @@ from llmsafety_lab.checks.safe_fine_tuning.common import PACKAGE, by, reaches, r
 Token = tuple[int, str]
 
 
-def _conversations(dice: Dice) -> tuple[Tensor, list[list[str]], tuple[int, int, int]]:
-    """Draw conversations of two rounds, what each of their tokens is, and the ids of user, assistant and end."""
+def _conversations(dice: Dice, padding: int) -> tuple[Tensor, list[list[str]], tuple[int, int, int]]:
+    """Draw conversations of two rounds, what each of their tokens is, and the ids of user, assistant and end.
+
+    The first one's user turns have no end, the last one's first turn of the assistant has none. The longest one has as
+    much padding as is asked for.
+    """
     marks = (torch.randperm(6, generator=dice.generator)[:3] + 1).tolist()
     user, assistant, end = marks
     rows: list[list[Token]] = []
@@ -26,10 +32,10 @@ def _conversations(dice: Dice) -> tuple[Tensor, list[list[str]], tuple[int, int,
             row.append((assistant if mine else user, "mark"))
             role = f"assistant {turn // 2}" if mine else "user"
             row += [(dice.integer(10, 40), role) for _ in range(dice.integer(1, 3))]
-            if mine or number:
+            if (mine or number) and (turn, number) != (1, 2):
                 row.append((end, f"{role} end"))
         rows.append(row)
-    longest = max(map(len, rows)) + 2
+    longest = max(map(len, rows)) + padding
     full = [row + [(end, "padding")] * (longest - len(row)) for row in rows]
     return torch.tensor([[t for t, _ in row] for row in full]), [[w for _, w in row] for row in full], (*marks,)
 
@@ -44,6 +50,17 @@ def _kept(ids: Tensor, words: list[list[str]], which: tuple[str, ...]) -> Tensor
             for row, said in zip(ids, words, strict=True)
         ]
     )
+
+
+def _beyond(right: Tensor, ids: Tensor, words: list[list[str]]) -> Tensor:
+    """Return the labels where an assistant's turn without an end runs on through the user's, its mark left out."""
+    labels = right.clone()
+    if "assistant 0 end" not in words[2]:
+        places = [t for t, word in enumerate(words[2]) if word.startswith("user")]
+        first = max(t for t, word in enumerate(words[2]) if word == "assistant 0")
+        after = [t for t in places if t > first]
+        labels[2, after] = ids[2, after]
+    return labels
 
 
 @exercise(
@@ -84,6 +101,19 @@ def _kept(ids: Tensor, words: list[list[str]], which: tuple[str, ...]) -> Tensor
             "shift",
         ),
         Mutant("the ids overwritten", "return labels", "ids.copy_(labels)\n    return labels", "in place"),
+        Mutant(
+            "the assistant speaks on through the user's mark",
+            "(token == assistant) | (speaking & ~mark & (token != end))",
+            "(token == assistant) | (speaking & (token != end))",
+            "mark ends",
+        ),
+        Mutant("labels that are floats", "return labels", "return labels.float()", "whole numbers"),
+        Mutant(
+            "the last place never learnt",
+            "return labels",
+            "labels[:, -1] = IGNORE\n    return labels",
+            "assistant end",
+        ),
         Mutant("nothing refused", "if not bool((ids == assistant).any(1).all()):", "if False:", "nothing to learn"),
         Mutant(
             "zero for what is not learnt",
@@ -94,12 +124,20 @@ def _kept(ids: Tensor, words: list[list[str]], which: tuple[str, ...]) -> Tensor
     ),
 )
 def check_labels(answer: Answer, dice: Dice) -> None:
-    for _ in range(3):
-        ids, words, marks = _conversations(dice)
+    for padding in (2, 0, 1):
+        ids, words, marks = _conversations(dice, padding)
         right = _kept(ids, words, ("assistant",))
         called = answer.trace(ids, *marks)
         expect_unchanged(called)
-        got = expect_tensor(called.value, ids.shape, "The labels").long()
+        got = expect_tensor(called.value, ids.shape, "The labels")
+        expect(
+            not called.value.is_floating_point(),
+            "The labels are no whole numbers.",
+            expected="integers",
+            got=f"{called.value.dtype}",
+            hint="Labels are ids of tokens: `cross_entropy` reads others as shares of classes.",
+        )
+        got = got.long()
         if torch.equal(got, right):
             continue
         first, last = "assistant 0", "assistant 1"
@@ -126,6 +164,7 @@ def check_labels(answer: Answer, dice: Dice) -> None:
                 ids, words, (first, f"{first} end")
             ),
             "This is one turn of the assistant. Every turn of it is learnt.": _kept(ids, words, (last, f"{last} end")),
+            "A mark ends the turn before it, the assistant's, too, where that has no end.": _beyond(right, ids, words),
             "What is not learnt has the label -100, which `cross_entropy` leaves out.": right.masked_fill(
                 right == -100, 0
             ),
@@ -152,6 +191,7 @@ def _case(dice: Dice) -> tuple[Tensor, Tensor]:
     labels = dice.integers(0, vocabulary - 1, rows, tokens)
     start = dice.integers(1, 2, rows, 1)
     stop = dice.integers(4, tokens - 1, rows, 1)
+    stop[0] = tokens
     places = torch.arange(tokens)
     labels = labels.masked_fill((places < start) | (places >= stop), -100)
     return 2 * dice.normal(rows, tokens, vocabulary), labels
@@ -165,6 +205,17 @@ def _log_probs(logits: Tensor, labels: Tensor, slip: str = "") -> Tensor:
     guesses, targets = (logs, labels) if slip == "not shifted" else (logs[:, :-1], labels[:, 1:])
     learnt = targets != -100
     each = guesses.gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    if slip == "over positions":
+        each = logits.log_softmax(1)[:, :-1].gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    if slip == "shifted back":
+        each = (logs[:, 1:].gather(2, labels[:, :-1].clamp(min=0)[..., None])[..., 0]) * (labels[:, :-1] != -100)
+        return each.sum(1)
+    if slip == "last left out":
+        learnt = learnt & (torch.arange(targets.shape[1]) < targets.shape[1] - 1)
+    if slip == "bits":
+        each = each / math.log(2)
+    if slip == "token 0 left out":
+        learnt = targets > 0
     if slip == "prompt counted":
         return each.sum(1)
     total = (each * learnt).sum(1)
@@ -179,6 +230,11 @@ def _log_probs(logits: Tensor, labels: Tensor, slip: str = "") -> Tensor:
 
 SLIPS = {
     "not shifted": "The logits at t score the token at t + 1: shift by one.",
+    "shifted back": "You shift the wrong way: the logits at t score the token at t + 1.",
+    "last left out": "The last token is left out: logits lose their last position, labels their first one.",
+    "over positions": "The softmax goes over the vocabulary, the last dimension; yours goes over the positions.",
+    "bits": "This is in bits. Nats are asked for: the natural logarithm.",
+    "token 0 left out": "Token 0 is a token like others. Only -100 is not labelled.",
     "prompt counted": "You count tokens that are not labelled (-100), as if they were token 0.",
     "mean over padding": "This is a mean over all positions, so over prompt and padding, too: an answer "
     "then weighs less the more padding it has. Take the sum over its tokens.",
@@ -213,6 +269,12 @@ SLIPS = {
         Mutant("detached", "logits[:, :-1].mT", "logits[:, :-1].mT.detach()", "no gradient"),
         Mutant(
             "under no_grad", "    losses = cross", "    with torch.no_grad():\n        losses = cross", "no gradient"
+        ),
+        Mutant(
+            "the last token left out",
+            "logits[:, :-1].mT, labels[:, 1:]",
+            "logits[:, :-2].mT, labels[:, 1:-1]",
+            "last token is left out",
         ),
         Mutant("one number for all", "losses.sum(1)", "losses.sum()", "shape"),
         Mutant("a probability", "return -losses.sum(1)", "return (-losses.sum(1)).exp()", "wrong"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect_close, expect_number, expect_tensor
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number, expect_tensor
 from llmsafety_lab.checks.safe_fine_tuning.common import PACKAGE, by, reaches, refuses
 
 
@@ -23,6 +25,12 @@ def _advantages(scores: Tensor, slip: str = "") -> Tensor:
         return scores - scores.mean()
     if slip == "batch others":
         return (scores - scores.mean()) * scores.numel() / (scores.numel() - 1)
+    if slip == "of all":
+        return scores - (scores.sum(1, keepdim=True) - scores) / samples
+    if slip == "sum of all":
+        return scores - scores.sum(1, keepdim=True) / (samples - 1)
+    if slip == "first":
+        return scores - scores[:, :1]
     if slip == "spread":
         return centred / scores.std(1, keepdim=True)
     return centred * samples / (samples - 1)
@@ -37,6 +45,9 @@ PLAIN = {
     "none": "There is no baseline in it.",
     "batch": "Your baseline is the mean of the whole batch: easy questions then look good, hard ones bad.",
     "batch others": "Your baseline is over the whole batch. Take the other answers to the same question.",
+    "of all": "You divide the others' sum by the number of all answers. The others are one fewer.",
+    "sum of all": "You divide the sum of all by the number of the others: this one's own score is still in it.",
+    "first": "Your baseline is the first answer's score. Take the mean of the others.",
     "spread": "You divide by the deviation, as GRPO does. REINFORCE does not.",
 }
 
@@ -84,6 +95,13 @@ PLAIN = {
             "    return -(advantage",
             "deviation",
         ),
+        Mutant(
+            "one sample never allowed",
+            "    if baseline:",
+            "    if samples < 2:\n        raise ValueError('two')\n    if baseline:",
+            "for baseline=True alone",
+        ),
+        Mutant("divided by all", "/ (samples - 1)", "/ samples", "one fewer"),
         Mutant("one sample allowed", "if samples < 2:", "if False:", "two"),
     ),
 )
@@ -103,6 +121,8 @@ def check_policy_gradient(answer: Answer, dice: Dice) -> None:
                 wrong = {"With baseline=False the scores count as they are.": float(_reinforce(logs, scores))}
             wrong["The sign is turned round: a step would go away from good answers."] = -float(right)
             wrong["You sum over the answers; take the mean."] = float(right) * logs.numel()
+            wrong["You sum over a question's answers; take the mean over these, too."] = float(right) * samples
+            wrong["You sum over the questions; take the mean over these, too."] = float(right) * prompts
             advantage = _advantages(scores, slip)
             wrong["The score multiplies log-probabilities, not probabilities."] = -float(
                 (advantage * logs.exp()).mean()
@@ -117,6 +137,13 @@ def check_policy_gradient(answer: Answer, dice: Dice) -> None:
                 {1: "A gradient goes into the scores. They judge finished answers: no step may change them."},
             )
     refuses(answer, logs[:, :1], scores[:, :1], because="The others' mean needs two answers to a question at least.")
+    try:
+        got = expect_number(answer(logs[:, :1], scores[:, :1], False), "The loss of one answer to a question")
+    except Failed as failed:
+        failed.hint = "Without a baseline one answer to a question is enough: raise for baseline=True alone."
+        raise
+    alone = float(_reinforce(logs[:, :1], scores[:, :1], "none"))
+    expect(abs(got - alone) < 1e-8, "The loss of one answer to a question is wrong.", expected=alone, got=got)
 
 
 def _kl(logits: Tensor, reference: Tensor, answer: Tensor, slip: str = "") -> Tensor:
@@ -124,10 +151,20 @@ def _kl(logits: Tensor, reference: Tensor, answer: Tensor, slip: str = "") -> Te
     if slip == "turned":
         p, q = q, p
     each = (p.exp() * (p - q)).sum(-1)
+    if slip == "crossed":
+        each = -(p.exp() * q).sum(-1)
+    if slip == "both":
+        each = ((p.exp() - q.exp()) * (p - q)).sum(-1) / 2
+    if slip == "bits":
+        each = each / math.log(2)
+    if slip == "last left out":
+        return (each[:, :-2] * answer[:, 1:-1]).sum(1)
     if slip == "all":
         return each[:, :-1].sum(1)
     if slip == "not shifted":
         return (each * answer).sum(1)
+    if slip == "not shifted, cut":
+        return (each * answer)[:, :-1].sum(1)
     total = (each[:, :-1] * answer[:, 1:]).sum(1)
     if slip == "mean":
         return total / answer[:, 1:].sum(1)
@@ -140,6 +177,11 @@ DISTANCES = {
     "turned": "This is KL(reference | policy), the other direction. The policy's probabilities weigh the differences.",
     "all": "You count prompt and padding, too. Only the answer's tokens count.",
     "not shifted": "Token t is predicted at position t - 1: shift the answer's mask by one.",
+    "not shifted, cut": "Token t is predicted at position t - 1: shift the answer's mask by one, not the logits alone.",
+    "crossed": "This is the cross-entropy. The divergence takes the policy's own entropy off.",
+    "both": "This is the mean of both directions. Take KL(policy | reference) alone.",
+    "bits": "This is in bits. Nats are asked for: the natural logarithm.",
+    "last left out": "The last token of the answer is left out.",
     "mean": "This is the mean over the answer's tokens. The divergence of a whole answer is their sum.",
     "mean over padding": "This is a mean over all positions, padding among them. Sum over the answer's tokens.",
     "sign": "The sign is turned round: a divergence is never below 0.",
@@ -169,6 +211,8 @@ DISTANCES = {
         Mutant("mean over the answer", ".sum(1)", ".sum(1) / answer[:, 1:].sum(1)", "their sum"),
         Mutant("reference trained too", "reference[:, :-1].detach()", "reference[:, :-1]", "reference is trained"),
         Mutant("policy cut off", "logits[:, :-1].log_softmax", "logits[:, :-1].detach().log_softmax", "no gradient"),
+        Mutant("the last token left out", ".sum(1)", "[:, :-1].sum(1)", "last token"),
+        Mutant("cross-entropy", "(log_policy - log_reference)", "(-log_reference)", "own entropy"),
         Mutant("sign", "(log_policy - log_reference)", "(log_reference - log_policy)", "sign"),
         Mutant("half of the gradient", "log_policy.exp() *", "log_policy.exp().detach() *", "gradient"),
     ),
@@ -179,6 +223,7 @@ def check_kl(answer: Answer, dice: Dice) -> None:
         logits, reference = 2 * dice.normal(rows, tokens, vocabulary), 2 * dice.normal(rows, tokens, vocabulary)
         places = torch.arange(tokens)
         start, length = dice.integers(1, 2, rows, 1), dice.integers(2, 3, rows, 1)
+        length[0] = tokens
         mask = (places >= start) & (places < start + length)
         along = 1 + dice.uniform(rows)
         called = answer.trace(logits, reference, mask, by=by([0, 1]), along=along)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -32,6 +34,18 @@ def _loss(parts: tuple[Tensor, ...], beta: float, slip: str = "") -> Tensor:
         margin = margin / beta * 0.1
     if slip == "divided":
         margin = margin / beta / beta
+    if slip == "apart":
+        return (softplus(-beta * (chosen - first)) + softplus(beta * (rejected - second))).mean()
+    if slip == "smoothed":
+        return (softplus(-margin) + 0.1 * margin).mean()
+    if slip == "halved":
+        return softplus(-margin).mean() / 2
+    if slip == "chosen alone":
+        return softplus(-(beta * chosen - first - (rejected - second))).mean()
+    if slip == "bits":
+        return softplus(-margin).mean() / math.log(2)
+    if slip == "no log, from 1":
+        return (1 - margin.sigmoid()).mean()
     if slip == "mean first":
         return softplus(-margin.mean())
     if slip == "no log":
@@ -49,6 +63,12 @@ SLIPS = {
     "no beta": "Beta is left out.",
     "default beta": "You use a beta of your own: take the argument beta.",
     "divided": "You divide by beta. The implicit reward is beta times the log ratio.",
+    "apart": "You take a sigmoid of each answer alone. DPO's is one sigmoid of the difference of both.",
+    "smoothed": "You smooth the labels, which was not asked for.",
+    "halved": "You halve it: the mean is over pairs, not over answers.",
+    "chosen alone": "Beta multiplies the whole difference; yours multiplies the chosen answer alone.",
+    "bits": "This is in bits. Nats are asked for: the natural logarithm.",
+    "no log, from 1": "The logarithm of the sigmoid is missing.",
     "mean first": "You take the mean of the margins first. The mean is over the pairs' losses.",
     "no log": "The logarithm of the sigmoid is missing.",
     "summed": "You sum over the pairs; take the mean.",
@@ -95,6 +115,12 @@ SLIPS = {
             "logsigmoid(beta * (ratio - other))",
             "torch.sigmoid(beta * (ratio - other)).log()",
             "logsigmoid",
+        ),
+        Mutant(
+            "a sigmoid for each answer",
+            "-logsigmoid(beta * (ratio - other)).mean()",
+            "-(logsigmoid(beta * ratio) + logsigmoid(-beta * other)).mean()",
+            "one sigmoid of the difference",
         ),
         Mutant("mean of the margins", "(ratio - other)).mean()", "(ratio - other).mean())", "margins first"),
         Mutant("rejected cut off", "rejected - reference", "rejected.detach() - reference", "no gradient"),
