@@ -54,12 +54,9 @@ def _kept(ids: Tensor, words: list[list[str]], which: tuple[str, ...]) -> Tensor
 
 def _beyond(right: Tensor, ids: Tensor, words: list[list[str]]) -> Tensor:
     """Return the labels where an assistant's turn without an end runs on through the user's, its mark left out."""
-    labels = right.clone()
-    if "assistant 0 end" not in words[2]:
-        places = [t for t, word in enumerate(words[2]) if word.startswith("user")]
-        first = max(t for t, word in enumerate(words[2]) if word == "assistant 0")
-        after = [t for t in places if t > first]
-        labels[2, after] = ids[2, after]
+    labels, row = right.clone(), words[2]
+    after = [t for t, word in enumerate(row) if word.startswith("user") and "assistant 0" in row[:t]]
+    labels[2, after] = ids[2, after]
     return labels
 
 
@@ -130,13 +127,8 @@ def check_labels(answer: Answer, dice: Dice) -> None:
         called = answer.trace(ids, *marks)
         expect_unchanged(called)
         got = expect_tensor(called.value, ids.shape, "The labels")
-        expect(
-            not called.value.is_floating_point(),
-            "The labels are no whole numbers.",
-            expected="integers",
-            got=f"{called.value.dtype}",
-            hint="Labels are ids of tokens: `cross_entropy` reads others as shares of classes.",
-        )
+        floats = "The labels are no whole numbers, and `cross_entropy` would read them as shares of classes."
+        expect(not called.value.is_floating_point(), floats, expected="integers", got=f"{called.value.dtype}")
         got = got.long()
         if torch.equal(got, right):
             continue
