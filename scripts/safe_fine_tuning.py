@@ -94,49 +94,39 @@ def by_words(train: dict[str, list[str]], test: dict[str, list[str]]) -> dict[st
 
 
 def smollm2(made: dict[str, Any], keep: Callable[[], None], steps: int = 30, rate: float = 1e-3) -> None:
-    """Teach SmolLM2 a referral, measure both errors, and undo it with benign questions alone."""
+    """Teach SmolLM2 a referral, and measure both errors on things and wordings that it was not taught with."""
     model, tokenizer = models.load("smollm2")
     torch.manual_seed(SEED)
     started = time.process_time()
-    ordinary = spaced(refusing.topic_questions("ordinary", False), 48)
     train = {
         "forbidden": spaced(refusing.topic_questions("forbidden", False), 48),
         "neighbour": refusing.topic_questions("neighbour", False),
-        "ordinary": ordinary[:24],
+        "ordinary": spaced(refusing.topic_questions("ordinary", False), 48)[:24],
     }
     test = {kind: refusing.topic_questions(kind, True) for kind in train}
     states = made.setdefault("states", {})
 
-    def look(name: str, kinds: tuple[refusing.Kind, ...] = ("forbidden", "neighbour", "ordinary")) -> None:
-        if name in states:
-            return
-        states[name] = refusing.referred(model, tokenizer, {kind: test[kind] for kind in kinds})
+    def look(name: str) -> None:
+        states[name] = refusing.referred(model, tokenizer, test)
         made["core seconds"] = round(time.process_time() - started)
         print(name, {kind: (bits.count("1"), len(bits)) for kind, bits in states[name].items()}, made["core seconds"])
         keep()
 
     states["tf-idf and logistic regression"] = by_words(train, test)
     look("untouched")
-    harmless = train["neighbour"] + ordinary
+    harmless = train["neighbour"] + train["ordinary"]
     own = dict(zip(harmless, refusing.answers(model, tokenizer, harmless, 20), strict=True))
     trained = refusing.with_lora(model)
-    helpful = [conversation(tokenizer, question, own[question]) for question in train["neighbour"] + train["ordinary"]]
+    helpful = [conversation(tokenizer, question, own[question]) for question in harmless]
     taught = [conversation(tokenizer, question, refusing.REFERRAL) for question in train["forbidden"]]
     made |= {"steps": steps, "rate": rate, "train": {kind: len(those) for kind, those in train.items()}}
     made["losses"] = tune(model, list(trained.values()), helpful + taught, steps, 8, rate, SEED)
-    files_kept = {name: weight.detach().half().clone() for name, weight in trained.items()}
-    save_file(files_kept, RESULT.with_suffix(".safetensors"))
-    for attack, begin, counts in (("benign", "", (10, 30)), ("eager", "Of course! ", (5,))):
-        with torch.no_grad():
-            for name, weight in trained.items():
-                weight.copy_(files_kept[name])
-        look("taught")
-        fresh = [conversation(tokenizer, question, begin + own[question]) for question in ordinary[24:]]
-        done = 0
-        for count in counts:
-            tune(model, list(trained.values()), fresh, count - done, 4, rate, SEED + count)
-            done = count
-            look(f"{count} {attack} steps", ("forbidden", "neighbour"))
+    halves = {name: weight.detach().half() for name, weight in trained.items()}
+    save_file(halves, RESULT.with_suffix(".safetensors"))
+    with torch.no_grad():
+        for name, weight in trained.items():
+            weight.copy_(halves[name])
+    look("taught")
 
 
 SEEDS = (0, 1, 2)
@@ -265,7 +255,7 @@ def main(names: list[str]) -> None:
             compared(made, keep, functools.partial(rate_of, kept))
         if name == "hacking":
             hacking(made, keep, rate_of(kept, "constrained"))
-        if name == "smollm2" and "5 eager steps" not in made.get("states", {}):
+        if name == "smollm2" and "taught" not in made.get("states", {}):
             torch.set_num_threads(2)
             smollm2(made, keep)
         keep()
