@@ -1,0 +1,5 @@
+"""Extraction."""
+
+from llmsafety_lab.extraction.measures import share
+
+__all__ = ["share"]
