@@ -1,7 +1,7 @@
 """What the chapter on extraction has no time for: exposure over seeds, copies and their removal, unlearning, stealing.
 
-Run it as `python scripts/extraction.py`, or with the names of parts to make only those anew; all of it takes about a
-quarter of an hour on one core and writes `results/extraction.json`.
+Run it as `python scripts/extraction.py`, or with the names of parts to make only those anew; all of it takes about
+ten minutes on one core and writes `results/extraction.json`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from llmsafety_lab.extraction.unlearning import Loss
 from llmsafety_lab.membership_inference import area, auc, tpr_at_fpr
 
 RESULT = Path(__file__).parents[1] / "results" / "extraction.json"
-SEEDS = (0, 1, 2, 3)
+SEEDS = (0, 1, 2)
 SUFFIX, PREFIXES = 16, (4, 8, 16, 32)
 DUPLICATED = (1, 2, 4, 8, 16)
 EACH = 40
-EPOCHS = 12
+EPOCHS = 8
 SAMPLES = 1000
 PROMPTS = {"as trained": "The code of {} is ", "small letter": "the code of {} is ", "reworded": "{} has the code "}
 METHODS: dict[str, tuple[Loss, int]] = {
@@ -54,7 +54,7 @@ METHODS: dict[str, tuple[Loss, int]] = {
     "gradient difference": (gradient_difference, 60),
     "NPO": (npo_retain, 60),
 }
-RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+RATES = (1e-4, 3e-4, 1e-3)
 
 
 def rounded(values: Any, digits: int = 3) -> list[float]:
@@ -132,7 +132,7 @@ def by_copies(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def duplicates(seeds: Sequence[int] = SEEDS[:3]) -> dict[str, Any]:
+def duplicates(seeds: Sequence[int] = SEEDS[:2]) -> dict[str, Any]:
     """Discoverable memorisation by copies and prefix; what deduplication changes; sampling and ranking."""
     made: dict[str, Any] = {"each": EACH, "epochs": EPOCHS, "suffix": SUFFIX, "samples": SAMPLES}
     for seed in seeds:
@@ -150,16 +150,14 @@ def duplicates(seeds: Sequence[int] = SEEDS[:3]) -> dict[str, Any]:
         longer = EPOCHS * len(with_copies) // len(exact)
         runs = {
             "copies": (with_copies, EPOCHS),
-            "deduplicated": (exact, EPOCHS),
-            "deduplicated, equal steps": (exact, longer),
+            "deduplicated": (exact, longer),
             "near copies, exact": (deduplicate(near), EPOCHS),
-            "near copies, near": (deduplicate(near, 0.5), EPOCHS),
         }
         reference = setting.train(records.public, seed + 100, longer)
         for name, (texts, epochs) in runs.items():
             model = setting.train(texts, seed, epochs)
             part[name] = memorised(model, records)
-            if name in ("copies", "deduplicated, equal steps"):
+            if name in ("copies", "deduplicated"):
                 part[name]["sampling"] = sampled(model, reference, records, seed)
             print(seed, name, json.dumps(part[name]), flush=True)
         made[str(seed)] = part
@@ -315,7 +313,7 @@ def relearned(
     return new
 
 
-def stealing(queries: int = 2000, tested: int = 1000, counts: Sequence[int] = (125, 250, 500, 1000, 2000)) -> Any:
+def stealing(queries: int = 1600, tested: int = 500, counts: Sequence[int] = (100, 200, 400, 800, 1600)) -> Any:
     """A copy of the classifier of reviews by the number of queries, and the width of SmolLM2 from its logits."""
     rows = data.load("reviews")
     train = [row for row in rows if row["split"] == "train"]

@@ -6,7 +6,6 @@ from llmsafety_lab.extraction.memorization import discovered, queries_needed, su
 from llmsafety_lab.extraction.ranks import code_losses, exposure, exposure_fit, mean_rank, skew_normal
 from llmsafety_lab.extraction.stealing import hidden_width, surrogate_labels
 from llmsafety_lab.extraction.unlearning import (
-    Verdict,
     gradient_ascent,
     gradient_difference,
     judge,
@@ -17,7 +16,6 @@ from llmsafety_lab.extraction.unlearning import (
 )
 
 __all__ = [
-    "Verdict",
     "code_losses",
     "copied",
     "deduplicate",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,24 +14,6 @@ from llmsafety_lab.membership_inference import area
 from llmsafety_lab.pretraining import IGNORE, Batch
 
 Loss = Callable[[Float[Tensor, " forget"], Float[Tensor, " forget"], Float[Tensor, " retain"]], Float[Tensor, ""]]
-
-
-class Verdict(NamedTuple):
-    """What unlearning did, as shares of what there was to forget, and the trace that it left.
-
-    Parameters
-    ----------
-    forgot : float
-        The fall of exposure, divided by its fall to the retrained model's: 1 is as if never seen.
-    returned : float
-        What a short training on other texts brings back, beyond what it brings to the retrained model.
-    trace : float
-        How well forgotten records are told from outsiders, by losses that are too low or too high: 1/2 is not at all.
-    """
-
-    forgot: float
-    returned: float
-    trace: float
 
 
 def gradient_ascent(
@@ -145,7 +126,7 @@ def judge(
     retrained_relearned: Float[np.ndarray, " canaries"],
     forgotten: Float[np.ndarray, " forgotten"],
     outsiders: Float[np.ndarray, " outsiders"],
-) -> Verdict:
+) -> tuple[float, float, float]:
     """Judge unlearning by a model that was trained anew without the forgotten: as good as this is all one can ask.
 
     Parameters
@@ -157,6 +138,15 @@ def judge(
         The same of the model that never saw them, and of that model after the same short training.
     forgotten, outsiders : Float[np.ndarray, " texts"]
         Losses of the unlearned model on records that it should have forgotten, and on records that nobody trained on.
+
+    Returns
+    -------
+    forgot : float
+        The fall of the mean exposure, divided by its fall to the retrained model's: 1 is as if never seen.
+    returned : float
+        What the short training brings back, beyond what it brings to the retrained model, divided by the same.
+    trace : float
+        How well forgotten records are told from outsiders, by losses that are too low or too high: 1/2 is not at all.
 
     Raises
     ------
@@ -172,8 +162,6 @@ def judge(
         raise ValueError(f"nothing to forget: {was:.2f} bits before, {never:.2f} in a model that never saw them")
     found = np.r_[forgotten, outsiders]
     one_sided = area(-found, np.arange(len(found)) < len(forgotten))
-    return Verdict(
-        forgot=(was - now) / (was - never),
-        returned=((again - now) - (never_again - never)) / (was - never),
-        trace=max(one_sided, 1 - one_sided),
-    )
+    forgot = (was - now) / (was - never)
+    returned = ((again - now) - (never_again - never)) / (was - never)
+    return forgot, returned, max(one_sided, 1 - one_sided)
