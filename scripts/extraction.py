@@ -48,7 +48,7 @@ DUPLICATED = (1, 2, 4, 8, 16)
 EACH = 40
 EPOCHS = 8
 SAMPLES = 1000
-PROMPTS = {"as trained": "The code of {} is ", "small letter": "the code of {} is ", "reworded": "{} has the code "}
+PROMPTS = {"small letter": "the code of {} is ", "reworded": "{} has the code "}
 METHODS: dict[str, tuple[Loss, int]] = {
     "gradient ascent": (gradient_ascent, 20),
     "gradient difference": (gradient_difference, 60),
@@ -70,22 +70,24 @@ def canaries(each: int = 6, members: int = 1000, seeds: Sequence[int] = SEEDS, e
         start = time.process_time()
         model = setting.train(records.training, seed, epochs)
         seconds = time.process_time() - start
-        measured = setting.measure(model, records)
+        inside, outside = setting.record_losses(model, records.members), setting.record_losses(model, records.outsiders)
+        scores, who = -np.r_[inside, outside], np.arange(2 * members) < members
         random = np.random.default_rng(seed)
-        fits, greedy = [], []
+        exact, fits, greedy = [], [], []
         for canary in records.canaries:
             losses = setting.canary_losses(model, canary)
+            exact.append(exposure(losses[int(canary.code)], losses))
             fits.append(exposure_fit(losses[int(canary.code)], losses[random.integers(0, 10_000, 500)]))
             greedy.append(int(losses.argmin()) == int(canary.code))
         made[str(seed)] = {
             "seconds": round(seconds, 1),
-            "loss": measured.loss,
-            "member loss": measured.member_loss,
-            "accuracy": measured.accuracy,
-            "auc": measured.auc,
-            "tpr 0.01": measured.tpr,
+            "loss": float(outside.mean()),
+            "member loss": float(inside.mean()),
+            "accuracy": setting.accuracy(model, records.outsiders),
+            "auc": auc(scores, who),
+            "tpr 0.01": tpr_at_fpr(scores, who, 0.01),
             "copies": [canary.copies for canary in records.canaries],
-            "exact": rounded(bits for found in measured.exposure.values() for bits in found),
+            "exact": rounded(exact),
             "fit": rounded(fits),
             "first guess": greedy,
             "prompts": {name: rounded(prompted(model, records.canaries, form)) for name, form in PROMPTS.items()},

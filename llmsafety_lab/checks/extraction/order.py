@@ -44,7 +44,7 @@ def _order(texts: list[str], own: np.ndarray, below: np.ndarray, slip: str = "")
 
 
 WORDS = {
-    "turned": "It is turned round: the text of the lowest score is the surest.",
+    "turned": "It is turned round, or the ratio is upside down: the text of the lowest score is the surest.",
     "inverse": "The ratio is upside down: divide the model's own loss by the other number.",
     "product": "Divide by the other number, where you multiply.",
     "alone": "This is the order of the loss alone, whatever `by` says.",
@@ -87,8 +87,8 @@ WORDS = {
         Mutant("characters, not compressed bytes", "len(zlib.compress(text.encode()))", "len(text)", "compress"),
         Mutant(
             "places among the distinct",
-            "return first[np.argsort(",
-            "return (lambda places: places)(np.argsort(",
+            'return first[np.argsort((own / beside[by])[first], kind="stable")]',
+            'return np.argsort((own / beside[by])[first], kind="stable")',
             "places in the list",
         ),
         Mutant("ties in any order", "first.sort()", "first[::-1].sort()", "equal scores"),
@@ -102,7 +102,7 @@ WORDS = {
     ),
 )
 def check_rank(answer: Answer, dice: Dice) -> None:
-    for by in ("perplexity", "zlib", "ratio"):
+    for by in ("ratio", "zlib", "perplexity"):
         texts = _texts(dice, dice.integer(20, 28))
         values = {
             text: float(value) for text, value in zip(texts, 0.5 + 2 * dice.uniform(len(texts)).numpy(), strict=True)

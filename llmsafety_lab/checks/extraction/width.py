@@ -66,7 +66,6 @@ def check_width(answer: Answer, dice: Dice) -> None:
             width + 1: "You take a number from each row, as a softmax does: that is one dimension more.",
             vocabulary: "This is the size of the vocabulary. The logits lie in a smaller space.",
             queries: "This is the number of queries: small values are rounding errors, and do not count.",
-            min(queries, vocabulary): "Values that are rounding errors do not count.",
             1: "Is this the largest difference? Take the largest ratio of a singular value to the next.",
         }
         expect(
