@@ -23,7 +23,7 @@ def discovered(model: nn.Module, texts: Int[Tensor, "texts tokens"], suffix: int
     ----------
     Carlini et al. 2023, Quantifying Memorization Across Neural Language Models, definition 3.1.
     """
-    return np.array((generate(model, _prompts(texts, suffix), suffix, top=1) == texts).all(1))
+    return (generate(model, _prompts(texts, suffix), suffix, top=1) == texts).all(1).numpy()
 
 
 @torch.no_grad()

@@ -249,7 +249,7 @@ def check_fit(answer: Answer, dice: Dice) -> None:
     secret = float(np.quantile(steep, 0.3))
     got = answer(secret, steep)
     expect(
-        isinstance(got, int | float) and np.isclose(got, _fitted(secret, steep), rtol=1e-5),
+        isinstance(got, int | float) and bool(np.isclose(got, _fitted(secret, steep), rtol=1e-5)),
         f"The losses have a skew of {stats.skew(steep):.1f}, and the exposure is wrong.",
         expected=_fitted(secret, steep),
         got=got,
