@@ -47,7 +47,7 @@ SUFFIX, PREFIXES = 16, (4, 8, 16, 32)
 DUPLICATED = (1, 2, 4, 8, 16)
 EACH = 40
 EPOCHS = 8
-SAMPLES = 1000
+SAMPLES = 500
 PROMPTS = {"small letter": "the code of {} is ", "reworded": "{} has the code "}
 METHODS: dict[str, tuple[Loss, int]] = {
     "gradient ascent": (gradient_ascent, 20),
@@ -62,7 +62,7 @@ def rounded(values: Any, digits: int = 3) -> list[float]:
     return [round(float(value), digits) for value in values]
 
 
-def canaries(each: int = 6, members: int = 1000, seeds: Sequence[int] = SEEDS, epochs: int = 20) -> dict[str, Any]:
+def canaries(each: int = 4, members: int = 1000, seeds: Sequence[int] = SEEDS, epochs: int = 20) -> dict[str, Any]:
     """Exposure of canaries by their copies: exact, fitted, and when the prompt is not the one trained on."""
     made: dict[str, Any] = {"each": each, "members": members, "epochs": epochs}
     for seed in seeds:
@@ -160,7 +160,7 @@ def duplicates(seeds: Sequence[int] = SEEDS[:2]) -> dict[str, Any]:
             model = setting.train(texts, seed, epochs)
             part[name] = memorised(model, records)
             if name in ("copies", "deduplicated"):
-                part[name]["sampling"] = sampled(model, reference, records, seed)
+                part[name]["sampling"] = sampled(model, reference, records, seed, name == "copies")
             print(seed, name, json.dumps(part[name]), flush=True)
         made[str(seed)] = part
     return made
@@ -208,7 +208,7 @@ def sampled(model: torch.nn.Module, reference: torch.nn.Module, records: setting
         "beginnings of public records": setting.encode([text[:8] for text in records.public[:SAMPLES]])[:, :9],
     }
     made: dict[str, Any] = {}
-    for name, start in starts.items():
+    for name, start in list(starts.items())[: 3 if prompts else 1]:
         ids = generate(model, start, setting.LENGTH + 1 - start.shape[1], top=40, seed=seed)
         texts = [setting.decode(row) for row in ids]
         made[name] = float(copied(texts, records.members, others).mean())
@@ -231,7 +231,7 @@ def sampled(model: torch.nn.Module, reference: torch.nn.Module, records: setting
     return made
 
 
-def unlearning(members: int = 1000, forget: int = 100, each: int = 4, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def unlearning(members: int = 1000, forget: int = 100, each: int = 3, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """Three ways to forget: rates chosen on the first seed, judged on the others by retraining and relearning."""
     made: dict[str, Any] = {"forget": forget, "steps": {name: steps for name, (_, steps) in METHODS.items()}}
     chosen: dict[str, float] = {}
