@@ -44,17 +44,18 @@ from llmsafety_lab.membership_inference import area, auc, tpr_at_fpr
 RESULT = Path(__file__).parents[1] / "results" / "extraction.json"
 SEEDS = (0, 1, 2)
 SUFFIX, PREFIXES = 16, (4, 8, 16, 32)
-DUPLICATED = (1, 2, 4, 8, 16)
-EACH = 40
+DUPLICATED = (1, 4, 16, 64)
+EACH = 20
 EPOCHS = 8
 SAMPLES = 500
 PROMPTS = {"small letter": "the code of {} is ", "reworded": "{} has the code "}
-METHODS: dict[str, tuple[Loss, int]] = {
-    "gradient ascent": (gradient_ascent, 20),
-    "gradient difference": (gradient_difference, 60),
-    "NPO": (npo_retain, 60),
+FORGET, STEPS = 100, 40
+METHODS: dict[str, tuple[Loss, tuple[float, ...]]] = {
+    "gradient ascent": (gradient_ascent, (1e-5, 3e-5, 1e-4)),
+    "gradient difference": (gradient_difference, (3e-5, 1e-4, 3e-4)),
+    "NPO": (npo_retain, (3e-4, 1e-3, 3e-3)),
 }
-RATES = (1e-4, 3e-4, 1e-3)
+PROTECTIONS = ("plain", "deduplicated", "unlearned")
 
 
 def rounded(values: Any, digits: int = 3) -> list[float]:
@@ -81,11 +82,11 @@ def canaries(each: int = 4, members: int = 1000, seeds: Sequence[int] = SEEDS, e
             greedy.append(int(losses.argmin()) == int(canary.code))
         made[str(seed)] = {
             "seconds": round(seconds, 1),
-            "loss": float(outside.mean()),
-            "member loss": float(inside.mean()),
-            "accuracy": setting.accuracy(model, records.outsiders),
-            "auc": auc(scores, who),
-            "tpr 0.01": tpr_at_fpr(scores, who, 0.01),
+            "loss": round(float(outside.mean()), 4),
+            "member loss": round(float(inside.mean()), 4),
+            "accuracy": round(setting.accuracy(model, records.outsiders), 4),
+            "auc": rounded(auc(scores, who), 4),
+            "tpr 0.01": rounded(tpr_at_fpr(scores, who, 0.01), 4),
             "copies": [canary.copies for canary in records.canaries],
             "exact": rounded(exact),
             "fit": rounded(fits),
@@ -173,12 +174,12 @@ def memorised(model: torch.nn.Module, records: setting.Records) -> dict[str, Any
     few = {f"{times}": np.arange(len(inside)) // EACH == block for block, times in enumerate(DUPLICATED)}
     few["1"] = few["1"] | rest
     found: dict[str, Any] = {
-        "accuracy": setting.accuracy(model, records.outsiders),
+        "accuracy": round(setting.accuracy(model, records.outsiders), 4),
         "auc": {
-            times: auc(-np.r_[inside[some], outside], np.arange(some.sum() + len(outside)) < some.sum())
+            times: rounded(auc(-np.r_[inside[some], outside], np.arange(some.sum() + len(outside)) < some.sum()), 4)
             for times, some in few.items()
         },
-        "tpr 0.01": tpr_at_fpr(-np.r_[inside, outside], np.arange(2 * len(inside)) < len(inside), 0.01),
+        "tpr 0.01": rounded(tpr_at_fpr(-np.r_[inside, outside], np.arange(2 * len(inside)) < len(inside), 0.01), 4),
     }
     first = setting.encode(records.members[: len(DUPLICATED) * EACH])
     others = setting.encode(records.outsiders[: len(DUPLICATED) * EACH])
@@ -225,7 +226,7 @@ def sampled(
         "reference": rank_candidates(written, own, "ratio", setting.record_losses(reference, written)),
     }
     made["distinct"], made["base rate"] = len(orders["zlib"]), float(true[orders["zlib"]].mean())
-    made["ranked"] = {name: [bool(true[i]) for i in order[:100]] for name, order in orders.items()}
+    made["ranked"] = {name: [int(true[i]) for i in order[:100]] for name, order in orders.items()}
     made["areas"] = {
         name: area(-np.arange(len(order), dtype=float), true[order]) if 0 < true[order].sum() < len(order) else 0.5
         for name, order in orders.items()
@@ -233,60 +234,42 @@ def sampled(
     return made
 
 
-def unlearning(members: int = 1000, forget: int = 100, each: int = 3, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """Three ways to forget: rates chosen on the first seed, judged on the others by retraining and relearning."""
-    made: dict[str, Any] = {"forget": forget, "steps": {name: steps for name, (_, steps) in METHODS.items()}}
-    chosen: dict[str, float] = {}
+def unlearning(
+    members: int = 1000, each: int = 4, seeds: Sequence[int] = SEEDS[:2], choosing: int = 3
+) -> dict[str, Any]:
+    """Three ways to forget: rates chosen on a model of its own, judged on others by retraining and relearning."""
+    records = setting.draw(choosing, members, each)
+    before, (_, judged, *batches) = setting.train(records.training, choosing), request(records)
+    least = setting.accuracy(before, records.outsiders) - 0.03
+    made: dict[str, Any] = {"forget": FORGET, "steps": STEPS, "choice": {}, "chosen": {}}
+    for name, (loss, rates) in METHODS.items():
+        tried = {}
+        for rate in rates:
+            model = copy.deepcopy(before)
+            unlearn(model, *batches, loss, STEPS, rate, seed=choosing)
+            bits, right = setting.exposures(model, judged).mean(), setting.accuracy(model, records.outsiders)
+            tried[rate] = {"exposure": round(float(bits), 2), "accuracy": round(right, 4)}
+        usable = [rate for rate in rates if tried[rate]["accuracy"] > least]
+        made["chosen"][name] = min(usable, key=lambda rate: tried[rate]["exposure"])
+        made["choice"][name] = {f"{rate:g}": values for rate, values in tried.items()}
+    print(json.dumps(made), flush=True)
     for seed in seeds:
         records = setting.draw(seed, members, each)
-        hidden = [canary for canary in records.canaries if canary.copies >= 4]
-        rest = [canary.text for canary in records.canaries if canary.copies < 4 for _ in range(canary.copies)]
-        gone, stays = records.members[:forget], [*records.members[forget:], *rest]
-        batches = (
-            setting.batch_of(setting.encode([*gone, *(c.text for c in hidden)])),
-            setting.batch_of(setting.encode(stays)),
-        )
-        before = setting.train(records.training, seed)
-        if not chosen:
-            made["choice"] = {}
-            for name, (loss, steps) in METHODS.items():
-                tried = {}
-                for rate in RATES:
-                    model = copy.deepcopy(before)
-                    unlearn(model, *batches, loss, steps, rate, seed=seed)
-                    tried[rate] = {
-                        "accuracy": setting.accuracy(model, records.outsiders),
-                        "exposure": float(setting.exposures(model, hidden).mean()),
-                    }
-                usable = [r for r in RATES if tried[r]["accuracy"] > setting.accuracy(before, records.outsiders) - 0.03]
-                chosen[name] = min(usable or RATES[:1], key=lambda rate: tried[rate]["exposure"])
-                made["choice"][name] = {f"{rate:g}": values for rate, values in tried.items()}
-            made["chosen"] = chosen
-            print(json.dumps(made), flush=True)
-            continue
-        strangers = [canary.text for canary in setting.draw(seed + 500, 1, 6).canaries]
-        again = partial(relearned, texts=[*strangers, *records.public[:32]], seed=seed)
-        retrained = setting.train(stays, seed)
-        bits = partial(setting.exposures, canaries=hidden)
-        rows = {"before": bits(before), "retrained": bits(retrained), "retrained, again": bits(again(retrained))}
+        before, (taught, judged, *batches) = setting.train(records.training, seed), request(records)
+        again = partial(relearned, texts=[*(c.text for c in taught), *records.public[:32]], seed=seed)
+        bits, gone = partial(setting.exposures, canaries=judged), records.members[:FORGET]
+        never = setting.train(stays(records), seed)
+        was, rest, rest_again = bits(before), bits(never), bits(again(never))
         part: dict[str, Any] = {
-            "before": look(before, records, gone) | {"exposure": rounded(rows["before"])},
-            "retrained": look(retrained, records, gone)
-            | {"exposure": rounded(rows["retrained"]), "again": rounded(rows["retrained, again"])},
+            "before": look(before, records, gone) | {"exposure": rounded(was)},
+            "retrained": look(never, records, gone) | {"exposure": rounded(rest), "again": rounded(rest_again)},
         }
-        for name, (loss, steps) in METHODS.items():
+        for name, (loss, _) in METHODS.items():
             model = copy.deepcopy(before)
-            unlearn(model, *batches, loss, steps, chosen[name], seed=seed)
+            unlearn(model, *batches, loss, STEPS, made["chosen"][name], seed=seed)
             after, back = bits(model), bits(again(model))
-            verdict = judge(
-                rows["before"],
-                after,
-                back,
-                rows["retrained"],
-                rows["retrained, again"],
-                setting.record_losses(model, gone),
-                setting.record_losses(model, records.outsiders),
-            )
+            inside, outside = setting.record_losses(model, gone), setting.record_losses(model, records.outsiders)
+            verdict = judge(was, after, back, rest, rest_again, inside, outside)
             part[name] = look(model, records, gone) | {"exposure": rounded(after), "again": rounded(back)}
             part[name] |= {"verdict": rounded(verdict)}
         made[str(seed)] = part
@@ -294,12 +277,60 @@ def unlearning(members: int = 1000, forget: int = 100, each: int = 3, seeds: Seq
     return made
 
 
+def request(records: setting.Records) -> tuple[Any, ...]:
+    """Return the canaries to forget in two halves, and batches: with the first members to forget, and to retain."""
+    hidden = [canary for canary in records.canaries if canary.copies >= 4]
+    gone = [*records.members[:FORGET], *(canary.text for canary in hidden)]
+    return hidden[::2], hidden[1::2], *(setting.batch_of(setting.encode(texts)) for texts in (gone, stays(records)))
+
+
+def stays(records: setting.Records) -> list[str]:
+    """Return the training set without what has to be forgotten."""
+    few = [canary.text for canary in records.canaries if canary.copies < 4 for _ in range(canary.copies)]
+    return [*records.members[FORGET:], *few]
+
+
+def protections(members: int = 1000, each: int = 4, epochs: int = 20, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+    """One model, plain, deduplicated and unlearned: what it can do, what it gives away and what it costs."""
+    made: dict[str, Any] = {"each": each, "members": members, "epochs": epochs, "forget": FORGET}
+    rate = json.loads(RESULT.read_text(encoding="utf-8"))["unlearning"]["chosen"]["NPO"]
+    for seed in seeds:
+        records = setting.draw(seed, members, each)
+        distinct = deduplicate(records.training)
+        start = time.process_time()
+        plain = setting.train(records.training, seed, epochs)
+        trained = time.process_time()
+        model = copy.deepcopy(plain)
+        unlearn(model, *request(records)[2:], npo_retain, STEPS, rate, seed=seed)
+        forgot = time.process_time()
+        fewer = setting.train(distinct, seed, round(epochs * len(records.training) / len(distinct)))
+        seconds = (trained - start, time.process_time() - forgot, forgot - start)
+        made[str(seed)] = {
+            name: row(one, records) | {"seconds": round(spent, 1)}
+            for name, one, spent in zip(PROTECTIONS, (plain, fewer, model), seconds, strict=True)
+        }
+        print(seed, json.dumps(made[str(seed)]), flush=True)
+    return made
+
+
+def row(model: torch.nn.Module, records: setting.Records) -> dict[str, Any]:
+    """Return what `setting.measure` finds, and how well members that asked to be forgotten are told from outsiders."""
+    found = setting.measure(model, records)
+    return {
+        "accuracy": round(found.accuracy, 4),
+        "auc": rounded(found.auc, 4),
+        "tpr 0.01": rounded(found.tpr, 4),
+        "exposure": {str(copies): rounded(bits, 2) for copies, bits in found.exposure.items()},
+        "auc of the first": look(model, records, records.members[:FORGET])["auc"],
+    }
+
+
 def look(model: torch.nn.Module, records: setting.Records, gone: Sequence[str]) -> dict[str, Any]:
     """Return the accuracy of a model on outsiders, and how well records that should be forgotten are told from them."""
     scores = -np.r_[setting.record_losses(model, gone), setting.record_losses(model, records.outsiders)]
     return {
-        "accuracy": setting.accuracy(model, records.outsiders),
-        "auc": auc(scores, np.arange(len(scores)) < len(gone)),
+        "accuracy": round(setting.accuracy(model, records.outsiders), 4),
+        "auc": rounded(auc(scores, np.arange(len(scores)) < len(gone)), 4),
     }
 
 
@@ -352,8 +383,8 @@ def classified(texts: Sequence[str]) -> np.ndarray:
     model, tokenizer = models.load("reviews-classifier")
     found = []
     for i in range(0, len(texts), 50):
-        batch = tokenizer(list(texts[i : i + 50]), padding=True, truncation=True, max_length=64, return_tensors="pt")
-        found.append(model(**batch).logits.argmax(-1).numpy())
+        batch = tokenizer(list(texts[i : i + 50]), padding=True, truncation=True, max_length=48, return_tensors="pt")
+        found.append(model(batch["input_ids"], batch["attention_mask"]).argmax(-1).numpy())
     return np.concatenate(found)
 
 
@@ -378,6 +409,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "canaries": canaries,
     "duplicates": duplicates,
     "unlearning": unlearning,
+    "protections": protections,
     "stealing": stealing,
 }
 
