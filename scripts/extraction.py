@@ -1,7 +1,7 @@
 """What the chapter on extraction has no time for: exposure over seeds, copies and their removal, unlearning, stealing.
 
 Run it as `python scripts/extraction.py`, or with the names of parts to make only those anew; all of it takes about
-ten minutes on one core and writes `results/extraction.json`.
+fourteen minutes on one core and writes `results/extraction.json`.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ from llmsafety_lab.membership_inference import area, auc, tpr_at_fpr
 
 RESULT = Path(__file__).parents[1] / "results" / "extraction.json"
 SEEDS = (0, 1, 2)
-SUFFIX, PREFIXES = 16, (4, 8, 16, 32)
+SUFFIX = 16
 DUPLICATED = (1, 4, 16, 64)
 EACH = 20
 EPOCHS = 8
 SAMPLES = 500
 PROMPTS = {"small letter": "the code of {} is ", "reworded": "{} has the code "}
-FORGET, STEPS = 100, 40
-METHODS: dict[str, tuple[Loss, tuple[float, ...]]] = {
-    "gradient ascent": (gradient_ascent, (1e-5, 3e-5, 1e-4)),
-    "gradient difference": (gradient_difference, (3e-5, 1e-4, 3e-4)),
-    "NPO": (npo_retain, (3e-4, 1e-3, 3e-3)),
+FORGET = 100
+METHODS: dict[str, tuple[Loss, int]] = {
+    "gradient ascent": (gradient_ascent, 20),
+    "gradient difference": (gradient_difference, 60),
+    "NPO": (npo_retain, 60),
 }
+RATES = (1e-4, 3e-4, 1e-3)
 PROTECTIONS = ("plain", "deduplicated", "unlearned")
 
 
@@ -171,33 +172,26 @@ def memorised(model: torch.nn.Module, records: setting.Records) -> dict[str, Any
     """Measure what a model knows of the members by their copies."""
     inside, outside = setting.record_losses(model, records.members), setting.record_losses(model, records.outsiders)
     rest = np.arange(len(inside)) >= len(DUPLICATED) * EACH
-    few = {f"{times}": np.arange(len(inside)) // EACH == block for block, times in enumerate(DUPLICATED)}
-    few["1"] = few["1"] | rest
+    groups = {f"{times}": np.arange(len(inside)) // EACH == block for block, times in enumerate(DUPLICATED)}
+    groups["1"] = groups["1"] | rest
     found: dict[str, Any] = {
         "accuracy": round(setting.accuracy(model, records.outsiders), 4),
         "auc": {
             times: rounded(auc(-np.r_[inside[some], outside], np.arange(some.sum() + len(outside)) < some.sum()), 4)
-            for times, some in few.items()
+            for times, some in groups.items()
         },
         "tpr 0.01": rounded(tpr_at_fpr(-np.r_[inside, outside], np.arange(2 * len(inside)) < len(inside), 0.01), 4),
     }
-    first = setting.encode(records.members[: len(DUPLICATED) * EACH])
-    others = setting.encode(records.outsiders[: len(DUPLICATED) * EACH])
-    for prefix in PREFIXES:
-        found[f"prefix {prefix}"] = by_copies(discovered(model, piece(first, prefix), SUFFIX))
-        found[f"prefix {prefix}"]["0"] = float(discovered(model, piece(others, prefix), SUFFIX).mean())
-    logs = suffix_log_probability(model, piece(first, PREFIXES[-1]), SUFFIX)
+    few, end = len(DUPLICATED) * EACH, setting.LENGTH + 1
+    first, others = (setting.encode(texts[:few])[:, :end] for texts in (records.members, records.outsiders))
+    found["discovered"] = by_copies(discovered(model, first, SUFFIX))
+    found["discovered"]["0"] = float(discovered(model, others, SUFFIX).mean())
+    logs = suffix_log_probability(model, first, SUFFIX)
     found["log10 probability"] = {
         str(times): rounded(logs[block * EACH : (block + 1) * EACH] / np.log(10), 2)
         for block, times in enumerate(DUPLICATED)
     }
     return found
-
-
-def piece(ids: torch.Tensor, prefix: int) -> torch.Tensor:
-    """Return a beginning mark, the last characters of each record, and that many before them."""
-    end = setting.LENGTH + 1
-    return torch.cat([ids[:, :1], ids[:, end - SUFFIX - prefix : end]], 1)
 
 
 def sampled(
@@ -234,40 +228,41 @@ def sampled(
     return made
 
 
-def unlearning(
-    members: int = 1000, each: int = 4, seeds: Sequence[int] = SEEDS[:2], choosing: int = 3
-) -> dict[str, Any]:
-    """Three ways to forget: rates chosen on a model of its own, judged on others by retraining and relearning."""
-    records = setting.draw(choosing, members, each)
-    before, (_, judged, *batches) = setting.train(records.training, choosing), request(records)
-    least = setting.accuracy(before, records.outsiders) - 0.03
-    made: dict[str, Any] = {"forget": FORGET, "steps": STEPS, "choice": {}, "chosen": {}}
-    for name, (loss, rates) in METHODS.items():
-        tried = {}
-        for rate in rates:
-            model = copy.deepcopy(before)
-            unlearn(model, *batches, loss, STEPS, rate, seed=choosing)
-            bits, right = setting.exposures(model, judged).mean(), setting.accuracy(model, records.outsiders)
-            tried[rate] = {"exposure": round(float(bits), 2), "accuracy": round(right, 4)}
-        usable = [rate for rate in rates if tried[rate]["accuracy"] > least]
-        made["chosen"][name] = min(usable, key=lambda rate: tried[rate]["exposure"])
-        made["choice"][name] = {f"{rate:g}": values for rate, values in tried.items()}
-    print(json.dumps(made), flush=True)
+def unlearning(members: int = 1000, each: int = 3, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+    """Three ways to forget: rates chosen on the first seed, judged on the others by retraining and relearning."""
+    made: dict[str, Any] = {"forget": FORGET, "steps": {name: steps for name, (_, steps) in METHODS.items()}}
+    chosen: dict[str, float] = {}
     for seed in seeds:
         records = setting.draw(seed, members, each)
-        before, (taught, judged, *batches) = setting.train(records.training, seed), request(records)
-        again = partial(relearned, texts=[*(c.text for c in taught), *records.public[:32]], seed=seed)
-        bits, gone = partial(setting.exposures, canaries=judged), records.members[:FORGET]
+        before, (hidden, *batches) = setting.train(records.training, seed), request(records)
+        if not chosen:
+            made["choice"] = {}
+            for name, (loss, steps) in METHODS.items():
+                tried = {}
+                for rate in RATES:
+                    model = copy.deepcopy(before)
+                    unlearn(model, *batches, loss, steps, rate, seed=seed)
+                    bits, right = setting.exposures(model, hidden).mean(), setting.accuracy(model, records.outsiders)
+                    tried[rate] = {"accuracy": round(right, 4), "exposure": round(float(bits), 3)}
+                usable = [r for r in RATES if tried[r]["accuracy"] > setting.accuracy(before, records.outsiders) - 0.03]
+                chosen[name] = min(usable or RATES[:1], key=lambda rate: tried[rate]["exposure"])
+                made["choice"][name] = {f"{rate:g}": values for rate, values in tried.items()}
+            made["chosen"] = chosen
+            print(json.dumps(made), flush=True)
+            continue
+        strangers = [canary.text for canary in setting.draw(seed + 500, 1, 6).canaries]
+        again = partial(relearned, texts=[*strangers, *records.public[:32]], seed=seed)
+        bits_of, gone = partial(setting.exposures, canaries=hidden), records.members[:FORGET]
         never = setting.train(stays(records), seed)
-        was, rest, rest_again = bits(before), bits(never), bits(again(never))
+        was, rest, rest_again = bits_of(before), bits_of(never), bits_of(again(never))
         part: dict[str, Any] = {
             "before": look(before, records, gone) | {"exposure": rounded(was)},
             "retrained": look(never, records, gone) | {"exposure": rounded(rest), "again": rounded(rest_again)},
         }
-        for name, (loss, _) in METHODS.items():
+        for name, (loss, steps) in METHODS.items():
             model = copy.deepcopy(before)
-            unlearn(model, *batches, loss, STEPS, made["chosen"][name], seed=seed)
-            after, back = bits(model), bits(again(model))
+            unlearn(model, *batches, loss, steps, chosen[name], seed=seed)
+            after, back = bits_of(model), bits_of(again(model))
             inside, outside = setting.record_losses(model, gone), setting.record_losses(model, records.outsiders)
             verdict = judge(was, after, back, rest, rest_again, inside, outside)
             part[name] = look(model, records, gone) | {"exposure": rounded(after), "again": rounded(back)}
@@ -278,10 +273,10 @@ def unlearning(
 
 
 def request(records: setting.Records) -> tuple[Any, ...]:
-    """Return the canaries to forget in two halves, and batches: with the first members to forget, and to retain."""
+    """Return the canaries to forget, and two batches: with the first members to forget, and to retain."""
     hidden = [canary for canary in records.canaries if canary.copies >= 4]
     gone = [*records.members[:FORGET], *(canary.text for canary in hidden)]
-    return hidden[::2], hidden[1::2], *(setting.batch_of(setting.encode(texts)) for texts in (gone, stays(records)))
+    return hidden, *(setting.batch_of(setting.encode(texts)) for texts in (gone, stays(records)))
 
 
 def stays(records: setting.Records) -> list[str]:
@@ -292,8 +287,8 @@ def stays(records: setting.Records) -> list[str]:
 
 def protections(members: int = 1000, each: int = 4, epochs: int = 20, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """One model, plain, deduplicated and unlearned: what it can do, what it gives away and what it costs."""
-    made: dict[str, Any] = {"each": each, "members": members, "epochs": epochs, "forget": FORGET}
     rate = json.loads(RESULT.read_text(encoding="utf-8"))["unlearning"]["chosen"]["NPO"]
+    made: dict[str, Any] = {"each": each, "members": members, "epochs": epochs, "forget": FORGET, "rate": rate}
     for seed in seeds:
         records = setting.draw(seed, members, each)
         distinct = deduplicate(records.training)
@@ -301,7 +296,7 @@ def protections(members: int = 1000, each: int = 4, epochs: int = 20, seeds: Seq
         plain = setting.train(records.training, seed, epochs)
         trained = time.process_time()
         model = copy.deepcopy(plain)
-        unlearn(model, *request(records)[2:], npo_retain, STEPS, rate, seed=seed)
+        unlearn(model, *request(records)[1:], *METHODS["NPO"], rate, seed=seed)
         forgot = time.process_time()
         fewer = setting.train(distinct, seed, round(epochs * len(records.training) / len(distinct)))
         seconds = (trained - start, time.process_time() - forgot, forgot - start)
@@ -406,6 +401,7 @@ def width_of_smollm2(texts: Sequence[str], queries: int = 700, columns: int = 10
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "slice": partial(canaries, 1, 100, SEEDS[:1], 8),
     "canaries": canaries,
     "duplicates": duplicates,
     "unlearning": unlearning,

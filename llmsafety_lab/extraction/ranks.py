@@ -82,7 +82,8 @@ def exposure_fit(secret: float, sample: Float[np.ndarray, " candidates"]) -> flo
     """Return a secret's exposure where the candidates are too many to try: minus log2 of the share that is below it.
 
     A sample of random candidates gives a skew normal distribution of losses; its tail below the secret's loss is the
-    share of all candidates that the model would guess first.
+    share of all candidates that the model would guess first. Beyond about 1,000 bits the share rounds to 0 and the
+    exposure is infinite.
 
     Parameters
     ----------

@@ -13,7 +13,8 @@ def hidden_width(logits: Float[np.ndarray, "queries vocabulary"]) -> int:
 
     Logits are a product of the last layer's matrix (vocabulary, width) and a vector, so any number of them lies in a
     space of `width` dimensions. The singular values after that many are rounding errors: the width is at the largest
-    ratio of one singular value to the next.
+    ratio of one singular value to the next. Below 1e-9 of the largest value all count as equal: tokens that were never
+    trained on have the same logits, and then some values are exactly 0.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def hidden_width(logits: Float[np.ndarray, "queries vocabulary"]) -> int:
     if rows.ndim != 2 or min(rows.shape) < 2 or not np.isfinite(rows).all():
         raise ValueError(f"finite logits of two queries and two tokens or more are needed; got shape {rows.shape}")
     values = np.linalg.svd(rows, compute_uv=False)
-    values = np.maximum(values, values[0] * 1e-12)
+    values = np.maximum(values, values[0] * 1e-9)
     ratios = values[:-1] / values[1:]
     if ratios.max() < 100:
         raise ValueError(f"no singular value drops: {len(rows)} queries are not more than the width. Ask more.")

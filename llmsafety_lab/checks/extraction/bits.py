@@ -10,7 +10,7 @@ from scipy import stats
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_number
+from llmsafety_lab.checking.expect import Failed, expect, expect_number, expect_unchanged
 
 PACKAGE = "llmsafety_lab.extraction"
 
@@ -74,6 +74,12 @@ def agree(got: float, right: float, message: str, mistakes: dict[str, list[float
             "rank alone",
         ),
         Mutant("no refusal", "    if not equal:", "    if False:", "not among"),
+        Mutant(
+            "sorted in place",
+            "    losses = np.asarray(candidates, dtype=float)",
+            "    candidates.sort()\n    losses = np.asarray(candidates, dtype=float)",
+            "in place",
+        ),
     ),
 )
 def check_exposure(answer: Answer, dice: Dice) -> None:
@@ -125,6 +131,10 @@ def check_exposure(answer: Answer, dice: Dice) -> None:
                 "bits are out. The best place "
                 "counts from 1; do you look at all candidates, and not at a part of the candidates?",
             )
+    expect_unchanged(
+        answer.trace(secret, losses),
+        message="You changed the candidates in place: the places of the codes are lost. Sort a copy.",
+    )
     refuses(
         answer, 1.5, np.arange(20.0), because="The secret's loss is not among the candidates': its rank is not defined."
     )
@@ -201,13 +211,20 @@ SLIPS = {
             "deviation",
         ),
         Mutant("delta as the shape", "delta / np.sqrt(1 - delta**2)", "delta", "not delta"),
-        Mutant(
-            "a logarithm of 0",
-            "-skewnorm.logcdf(secret, *skew_normal(sample))",
-            "-np.log(skewnorm.cdf(secret, *skew_normal(sample)) * (secret > 0))",
-            "rounds to 0",
-        ),
         Mutant("a skew of more than 1", "np.clip(skew(losses), -0.99, 0.99)", "skew(losses)", "0.99"),
+        Mutant("one end cut off", "np.clip(skew(losses), -0.99, 0.99)", "min(skew(losses), 0.99)", "and -0.99"),
+        Mutant(
+            "a floor under the share",
+            "-skewnorm.logcdf(secret, *skew_normal(sample))",
+            "-np.log(skewnorm.cdf(secret, *skew_normal(sample)) + 1e-12)",
+            "floor",
+        ),
+        Mutant(
+            "cut at the space of four digits",
+            "return float(-skewnorm.logcdf(secret, *skew_normal(sample)) / np.log(2))",
+            "return min(float(-skewnorm.logcdf(secret, *skew_normal(sample)) / np.log(2)), float(np.log2(10_000)))",
+            "floor",
+        ),
         Mutant("no refusal", "or np.ptp(losses) == 0:", "or False:", "all equal"),
     ),
 )
@@ -229,30 +246,31 @@ def check_fit(answer: Answer, dice: Dice) -> None:
                 {words: [_fitted(secret, sample, slip)] for slip, words in SLIPS.items()},
                 "Fit shape, place and scale by the three formulas, then take -log2 of the share below the secret.",
             )
-    far = float(sample.mean() - 45 * sample.std())
+    far = float(sample.mean() - 20 * sample.std())
     try:
         got = expect_number(answer(far, sample), "The exposure of a secret far below all candidates")
     except Failed as failed:
         raise Failed(
             "The exposure of a secret far below all candidates is not a finite number.",
             got=failed.got,
-            hint="The share below it rounds to 0. Use `skewnorm.logcdf`, not the logarithm of `cdf`.",
+            hint="Its share is tiny, and not 0: take -log2 of it with `skewnorm.logcdf`.",
         ) from None
     agree(
         got,
         _fitted(far, sample),
         "The exposure of a secret far below all candidates is wrong.",
         {},
-        "The share below it rounds to 0. Use `skewnorm.logcdf`, not the logarithm of `cdf`.",
+        "Put no floor under the share, and cut nothing off: far down the fit goes on.",
     )
-    steep = np.exp(1.2 * dice.normal(300).numpy())
-    secret = float(np.quantile(steep, 0.3))
-    got = answer(secret, steep)
-    expect(
-        isinstance(got, int | float) and bool(np.isclose(got, _fitted(secret, steep), rtol=1e-5)),
-        f"The losses have a skew of {stats.skew(steep):.1f}, and the exposure is wrong.",
-        expected=_fitted(secret, steep),
-        got=got,
-        hint="No skew normal distribution has a skew of 1 or more: cut the skew off at 0.99 and -0.99.",
-    )
+    raw = np.exp(1.2 * dice.normal(300).numpy())
+    for steep in (raw, 30 - raw):
+        secret = float(np.quantile(steep, 0.3))
+        got = answer(secret, steep)
+        expect(
+            isinstance(got, int | float) and bool(np.isclose(got, _fitted(secret, steep), rtol=1e-5)),
+            f"The losses have a skew of {stats.skew(steep):.1f}, and the exposure is wrong.",
+            expected=_fitted(secret, steep),
+            got=got,
+            hint="No skew normal distribution has a skew of 1 or more: cut the skew off at 0.99 and -0.99.",
+        )
     refuses(answer, 1.0, np.full(9, 2.0), because="The losses are all equal: nothing can be fitted to them.")

@@ -99,6 +99,7 @@ WORDS = {
             "no such score",
         ),
         Mutant("no refusal of missing losses", "(own, beside[by])):", "(own,)[:0]):", "not finite"),
+        Mutant("a loss of 0", "row.min() > 0 for", "row.min() >= 0 for", "above 0"),
     ),
 )
 def check_rank(answer: Answer, dice: Dice) -> None:
@@ -140,11 +141,13 @@ def check_rank(answer: Answer, dice: Dice) -> None:
         hint="Texts of equal scores keep their order: `np.argsort(..., kind='stable')` on places that are in order.",
     )
     refuses(answer, texts, own, "luck", because='There is no such score as "luck", and your function takes it.')
-    broken = own.copy()
-    broken[dice.integer(0, len(own) - 1)] = np.nan
-    refuses(
-        answer, texts, broken, "perplexity", because="A loss that is not finite is taken: it would be sorted anywhere."
-    )
+    for value, words in (
+        (np.nan, "A loss that is not finite is taken: it would be sorted anywhere."),
+        (0.0, "A loss of 0 is taken. The losses of texts are above 0, so something went wrong."),
+    ):
+        broken = own.copy()
+        broken[dice.integer(0, len(own) - 1)] = value
+        refuses(answer, texts, broken, "perplexity", because=words)
 
 
 def _places(got: Any, count: int) -> list[int]:

@@ -58,6 +58,7 @@ def _npo(forget: Tensor, reference: Tensor, beta: float) -> Tensor:
             "gradient ascent",
         ),
         Mutant("no refusal", "if not beta > 0 or", "if", "above 0"),
+        Mutant("only 0 refused", "if not beta > 0 or", "if beta == 0 or", "above 0"),
     ),
 )
 def check_npo(answer: Answer, dice: Dice) -> None:
@@ -116,7 +117,8 @@ def check_npo(answer: Answer, dice: Dice) -> None:
     expect_gradient(
         called.gradients[0][""], 2 / count * torch.sigmoid(far - reference), "the log-probabilities", hint=hint
     )
-    refuses(answer, forget, reference, 0.0, because="beta = 0 is taken: it is above 0.")
+    for beta in (0.0, -0.1):
+        refuses(answer, forget, reference, beta, because=f"beta = {beta} is taken, and it has to be above 0.")
 
 
 def _verdict(rows: list[np.ndarray], forgotten: np.ndarray, outsiders: np.ndarray, slip: str = "") -> list[float]:
@@ -198,7 +200,20 @@ JUDGED: dict[str, tuple[int, str]] = {
             "area",
         ),
         Mutant("cut at 1", "    return forgot, returned,", "    return min(forgot, 1.0), returned,", "Do not cut"),
+        Mutant(
+            "what returned cut at 0",
+            "    return forgot, returned,",
+            "    return forgot, max(returned, 0.0),",
+            "below 0",
+        ),
+        Mutant(
+            "what returned without its sign",
+            "    return forgot, returned,",
+            "    return forgot, abs(returned),",
+            "below 0",
+        ),
         Mutant("no refusal", "    if not was > never:", "    if False:", "nothing to forget"),
+        Mutant("only equal refused", "    if not was > never:", "    if was == never:", "nothing to forget"),
     ),
 )
 def check_judge(answer: Answer, dice: Dice) -> None:
@@ -208,7 +223,8 @@ def check_judge(answer: Answer, dice: Dice) -> None:
         never = np.abs(dice.normal(count).numpy()) + 0.6
         was = 9 + 3 * dice.uniform(count).numpy()
         now = never + low * (0.5 + dice.uniform(count).numpy()) if low > 0 else never * 0.4
-        again, never_again = now + 1 + 2 * dice.uniform(count).numpy(), never + 0.4 + 0.3 * dice.uniform(count).numpy()
+        back = 1 + 2 * dice.uniform(count).numpy()
+        again, never_again = now + (back if low > 0 else -0.1 * back), never + 0.4 + 0.3 * dice.uniform(count).numpy()
         forgotten = np.round(2 + shift + dice.normal(30).numpy(), 1)
         cases.append(([was, now, again, never, never_again], forgotten, np.round(2 + dice.normal(40).numpy(), 1)))
     for rows, forgotten, outsiders in cases:
@@ -229,6 +245,13 @@ def check_judge(answer: Answer, dice: Dice) -> None:
                     "Do not cut it: above 1 the secret is less exposed than one that was never seen, "
                     "and that is a finding."
                 ] = [min(1.0, right[0])]
+            if place == 1:
+                mistakes[
+                    "Do not cut it or take its sign away: below 0 the short training brings back less than chance."
+                ] = [
+                    max(right[1], 0.0),
+                    abs(right[1]),
+                ]
             hint = (
                 "An area under the ROC curve: how often a forgotten record has the lower loss, or "
                 "the higher one, whichever is "
@@ -239,10 +262,15 @@ def check_judge(answer: Answer, dice: Dice) -> None:
             )
             agree(came[place], right[place], f"`{name}` is wrong.", mistakes, hint)
     rows, forgotten, outsiders = cases[0]
-    none = [rows[3], *rows[1:]]
-    refuses(
-        answer, *none, forgotten, outsiders, because="There was nothing to forget, and your function divides by it."
-    )
+    for first in (rows[3], rows[3] - 0.5):
+        refuses(
+            answer,
+            first,
+            *rows[1:],
+            forgotten,
+            outsiders,
+            because="There was nothing to forget, and your function divides by it.",
+        )
 
 
 NAMES = ("forgot", "returned", "trace")

@@ -11,9 +11,9 @@ from llmsafety_lab.checking.expect import expect, expect_number
 from llmsafety_lab.checks.extraction.bits import PACKAGE, refuses
 
 
-def _logits(dice: Dice, queries: int, vocabulary: int, width: int, noise: float) -> np.ndarray:
+def _logits(dice: Dice, queries: int, vocabulary: int, width: int, noise: float, least: float = 0.02) -> np.ndarray:
     """Draw logits of a model of that width, whose directions are of very different size, with a rounding error."""
-    scales = np.geomspace(1, 0.02, width)
+    scales = np.geomspace(1, least, width)
     hidden = dice.normal(queries, width).numpy() * scales + 0.5
     found = hidden @ dice.normal(width, vocabulary).numpy()
     return found + noise * np.abs(found).max() * dice.normal(queries, vocabulary).numpy()
@@ -47,6 +47,13 @@ def _logits(dice: Dice, queries: int, vocabulary: int, width: int, noise: float)
             "one dimension more",
         ),
         Mutant("no refusal", "    if ratios.max() < 100:", "    if False:", "more queries"),
+        Mutant("exact zeros", "np.maximum(values, values[0] * 1e-9)", "values", "0 / 0"),
+        Mutant(
+            "a low threshold",
+            "return int(ratios.argmax()) + 1",
+            "return int((values > 1e-4 * values[0]).sum())",
+            "threshold",
+        ),
         Mutant(
             "a fixed threshold",
             "return int(ratios.argmax()) + 1",
@@ -56,10 +63,10 @@ def _logits(dice: Dice, queries: int, vocabulary: int, width: int, noise: float)
     ),
 )
 def check_width(answer: Answer, dice: Dice) -> None:
-    for noise in (1e-9, 1e-7, 0.0):
+    for noise, least in ((1e-9, 0.02), (1e-7, 0.02), (0.0, 0.02), (1e-11, 3e-6)):
         width = dice.integer(9, 20)
         queries, vocabulary = width + dice.integer(5, 15), dice.integer(60, 80)
-        logits = _logits(dice, queries, vocabulary, width, noise)
+        logits = _logits(dice, queries, vocabulary, width, noise, least)
         got = expect_number(answer(logits), "The width")
         hints = {
             width - 1: "Your index counts from 0: one value is before the place 1.",
@@ -79,6 +86,16 @@ def check_width(answer: Answer, dice: Dice) -> None:
                 "threshold does not do.",
             ),
         )
+    plain = np.zeros((queries, vocabulary))
+    plain[np.arange(width), np.arange(width)] = 1 + dice.uniform(width).numpy()
+    got = expect_number(answer(plain), "The width")
+    expect(
+        got == width,
+        f"Logits of width {width} whose other singular values are exactly 0: the answer is wrong.",
+        expected=width,
+        got=got,
+        hint="0 / 0 is no ratio. Raise all values below 1e-9 of the largest to that before you divide.",
+    )
     few = _logits(dice, width - 4, vocabulary, width, 1e-9)
     refuses(
         answer,

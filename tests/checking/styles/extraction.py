@@ -109,8 +109,8 @@ def rank_candidates(texts, losses, by, other=None):
     below = dict(perplexity=[1.0] * len(texts), zlib=sizes, ratio=other)
     if by not in below:
         raise ValueError("no such score")
-    if not np.isfinite(losses).all():
-        raise ValueError("not finite")
+    if not np.isfinite(losses).all() or np.min(losses) <= 0:
+        raise ValueError("not finite and above 0")
     rows = sorted((loss / b, i) for i, (loss, b) in enumerate(zip(losses, below[by])) if texts.index(texts[i]) == i)
     return torch.tensor([i for _, i in rows])
 """,
@@ -177,7 +177,7 @@ def hidden_width(logits):
     if not np.isfinite(logits).all():
         raise ValueError("not finite")
     s = np.linalg.svd(logits, compute_uv=False)
-    s = np.clip(s, s.max() * 1e-13, None)
+    s = np.clip(s, s.max() * 1e-9, None)
     steps = -np.diff(np.log(s))
     if steps.max() < np.log(100):
         raise ValueError("too few queries")
@@ -189,7 +189,7 @@ def hidden_width(logits):
     if not torch.isfinite(rows).all():
         raise ValueError("not finite")
     s = torch.linalg.svdvals(rows)
-    s = s.clamp(min=float(s[0]) * 1e-12)
+    s = s.clamp(min=float(s[0]) * 1e-9)
     ratio = s[:-1] / s[1:]
     if ratio.max() < 100:
         raise ValueError("too few queries")
@@ -200,7 +200,7 @@ def hidden_width(logits):
     if not np.isfinite(logits).all():
         raise ValueError("not finite")
     s = list(np.linalg.svd(np.asarray(logits, dtype=float), compute_uv=False))
-    floor = s[0] * 1e-12
+    floor = s[0] * 1e-9
     best, place = 0.0, 0
     for i in range(len(s) - 1):
         ratio = max(s[i], floor) / max(s[i + 1], floor)
