@@ -40,6 +40,7 @@ from llmsafety_lab.extraction import (
 )
 from llmsafety_lab.extraction.unlearning import Loss
 from llmsafety_lab.membership_inference import area, auc, tpr_at_fpr
+from llmsafety_lab.pretraining import Batch
 
 RESULT = Path(__file__).parents[1] / "results" / "extraction.json"
 SEEDS = (0, 1, 2)
@@ -234,14 +235,14 @@ def unlearning(members: int = 1000, each: int = 3, seeds: Sequence[int] = SEEDS)
     chosen: dict[str, float] = {}
     for seed in seeds:
         records = setting.draw(seed, members, each)
-        before, (hidden, *batches) = setting.train(records.training, seed), request(records)
+        before, (hidden, forget, retain) = setting.train(records.training, seed), request(records)
         if not chosen:
             made["choice"] = {}
             for name, (loss, steps) in METHODS.items():
                 tried = {}
                 for rate in RATES:
                     model = copy.deepcopy(before)
-                    unlearn(model, *batches, loss, steps, rate, seed=seed)
+                    unlearn(model, forget, retain, loss, steps, rate, seed=seed)
                     bits, right = setting.exposures(model, hidden).mean(), setting.accuracy(model, records.outsiders)
                     tried[rate] = {"accuracy": round(right, 4), "exposure": round(float(bits), 3)}
                 usable = [r for r in RATES if tried[r]["accuracy"] > setting.accuracy(before, records.outsiders) - 0.03]
@@ -261,7 +262,7 @@ def unlearning(members: int = 1000, each: int = 3, seeds: Sequence[int] = SEEDS)
         }
         for name, (loss, steps) in METHODS.items():
             model = copy.deepcopy(before)
-            unlearn(model, *batches, loss, steps, chosen[name], seed=seed)
+            unlearn(model, forget, retain, loss, steps, chosen[name], seed=seed)
             after, back = bits_of(model), bits_of(again(model))
             inside, outside = setting.record_losses(model, gone), setting.record_losses(model, records.outsiders)
             verdict = judge(was, after, back, rest, rest_again, inside, outside)
@@ -272,11 +273,11 @@ def unlearning(members: int = 1000, each: int = 3, seeds: Sequence[int] = SEEDS)
     return made
 
 
-def request(records: setting.Records) -> tuple[Any, ...]:
+def request(records: setting.Records) -> tuple[list[setting.Canary], Batch, Batch]:
     """Return the canaries to forget, and two batches: with the first members to forget, and to retain."""
     hidden = [canary for canary in records.canaries if canary.copies >= 4]
     gone = [*records.members[:FORGET], *(canary.text for canary in hidden)]
-    return hidden, *(setting.batch_of(setting.encode(texts)) for texts in (gone, stays(records)))
+    return hidden, setting.batch_of(setting.encode(gone)), setting.batch_of(setting.encode(stays(records)))
 
 
 def stays(records: setting.Records) -> list[str]:
@@ -295,8 +296,8 @@ def protections(members: int = 1000, each: int = 4, epochs: int = 20, seeds: Seq
         start = time.process_time()
         plain = setting.train(records.training, seed, epochs)
         trained = time.process_time()
-        model = copy.deepcopy(plain)
-        unlearn(model, *request(records)[1:], *METHODS["NPO"], rate, seed=seed)
+        (_, forget, retain), model = request(records), copy.deepcopy(plain)
+        unlearn(model, forget, retain, *METHODS["NPO"], rate, seed=seed)
         forgot = time.process_time()
         fewer = setting.train(distinct, seed, round(epochs * len(records.training) / len(distinct)))
         seconds = (trained - start, time.process_time() - forgot, forgot - start)
