@@ -286,7 +286,9 @@ def stays(records: setting.Records) -> list[str]:
     return [*records.members[FORGET:], *few]
 
 
-def protections(members: int = 1000, each: int = 4, epochs: int = 20, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def protections(
+    members: int = 1000, each: int = 4, epochs: int = 20, seeds: Sequence[int] = SEEDS[:2]
+) -> dict[str, Any]:
     """One model, plain, deduplicated and unlearned: what it can do, what it gives away and what it costs."""
     rate = json.loads(RESULT.read_text(encoding="utf-8"))["unlearning"]["chosen"]["NPO"]
     made: dict[str, Any] = {"each": each, "members": members, "epochs": epochs, "forget": FORGET, "rate": rate}
