@@ -1,4 +1,4 @@
-"""Epsilon from below: guess who was in, and compute how private a procedure could be that lets so many guesses be right.
+"""Epsilon from below: guess who was in, and compute which epsilon that many right guesses refute.
 
 Many records are audited in one run: each was in the training or not, by a coin of its own.
 """

@@ -23,7 +23,7 @@ def posterior_bound(prior: ArrayLike, epsilon: float) -> Float[np.ndarray, " pri
     """
     before = np.asarray(prior, dtype=float)
     if not ((before >= 0) & (before <= 1)).all() or epsilon < 0:
-        raise ValueError(f"priors are from 0 to 1 and epsilon is at least 0; got {prior} and {epsilon}")
+        raise ValueError(f"priors are from 0 to 1 and epsilon is at least 0; got {before} and {epsilon}")
     return before / (before + (1 - before) * np.exp(-epsilon))
 
 
@@ -41,7 +41,7 @@ def largest_tpr(fpr: ArrayLike, epsilon: float, delta: float = 0.0) -> Float[np.
     """
     rate = np.asarray(fpr, dtype=float)
     if not ((rate >= 0) & (rate <= 1)).all() or epsilon < 0 or not 0 <= delta <= 1:
-        raise ValueError(f"rates and delta are from 0 to 1, epsilon at least 0; got {fpr}, {epsilon} and {delta}")
+        raise ValueError(f"rates and delta are from 0 to 1, epsilon at least 0; got {rate}, {epsilon} and {delta}")
     upper = np.exp(min(epsilon, 700.0)) * rate + delta
     return np.clip(np.minimum(upper, 1 - np.exp(-epsilon) * (1 - delta - rate)), 0, 1)
 

@@ -1,4 +1,4 @@
-"""Mechanisms for one number: Laplace and Gaussian noise, and a Laplace without floating point, with the attack on it."""
+"""Mechanisms for one number: Laplace and Gaussian noise, Laplace noise without floating point, and an attack."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def discrete_laplace(scale: Fraction | int, rng: random.Random | None = None) ->
 def possible(outputs: ArrayLike, answer: float, scale: float, reach: int = 8) -> Bool[np.ndarray, " outputs"]:
     """Say which outputs numpy's `Generator.laplace(answer, scale)` can give at all.
 
-    Numpy draws one of 2^53 equally spaced numbers u, and gives answer + scale * log(2u), or answer - scale * log(2 - 2u)
+    Numpy draws one of 2^53 equally spaced numbers u, gives answer + scale * log(2u), or answer - scale * log(2 - 2u)
     for a u from 1/2 on, rounded at every step. Between two such outputs there are floating-point numbers that never
     come out; which ones, depends on the answer. Each u near the one that would give the output is tried.
 

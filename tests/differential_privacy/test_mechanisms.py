@@ -80,7 +80,7 @@ def test_the_posterior_bound_is_bayes_with_the_largest_ratio(prior: float, epsil
 @settings(deadline=None)
 @given(st.floats(0, 6), st.floats(0, 0.3), st.floats(0, 1))
 def test_no_test_of_randomised_response_beats_the_bound(epsilon: float, delta: float, fpr: float) -> None:
-    """The mechanism that reaches it: with delta it tells all, else it answers truly with e^epsilon / (1 + e^epsilon)."""
+    """The mechanism that reaches it: with delta it tells all, else it is true with e^epsilon / (1 + e^epsilon)."""
     truth = math.exp(epsilon) / (1 + math.exp(epsilon))
     in_, out = (
         np.array([delta, (1 - delta) * truth, (1 - delta) * (1 - truth), 0]),
