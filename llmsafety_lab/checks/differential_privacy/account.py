@@ -75,6 +75,14 @@ def _convert(spent: np.ndarray, delta: float) -> np.ndarray:
         Mutant("no binomial coefficients", "terms = binomial + ", "terms = ", "binomial"),
         Mutant("the root of the steps", "steps * divergence", "math.sqrt(steps) * divergence", "root"),
         Mutant("order 2 alone", "range(2, 65)", "range(2, 3)", "order 2"),
+        Mutant("orders up to 32", "range(2, 65)", "range(2, 33)", "up to 64"),
+        Mutant("negative", "max(min(found), 0.0)", "min(found)", "never negative"),
+        Mutant("a delta of 1", "0 < delta < 1", "0 < delta <= 1", "delta"),
+        Mutant("a negative sigma", "not sigma > 0", "sigma == 0", "noise"),
+        Mutant(
+            "divided by the order", "logsumexp(terms) / (order - 1)", "logsumexp(terms) / order", "divided by a - 1"
+        ),
+        Mutant("no 2 in the exponent", "(2 * sigma**2)", "sigma**2", "2 sigma^2"),
         Mutant("k squared", "k * (k - 1)", "k * k", "k (k - 1)"),
         Mutant("any delta", "not 0 < delta < 1 or ", "", "delta"),
         Mutant("any sigma", " or not sigma > 0", "", "noise"),
@@ -82,9 +90,9 @@ def _convert(spent: np.ndarray, delta: float) -> np.ndarray:
 )
 def check_epsilon(answer: Answer, dice: Dice) -> None:
     hint = "Per order: the divergence of one step, times the steps, converted. Then the smallest over the orders."
-    for case in range(3):
-        rate = (0.01, 0.05, 0.2)[case] * (1 + float(dice.uniform(1)))
-        sigma = (1.0, 1.4, 4.0)[case] * (1 + 0.4 * float(dice.uniform(1)))
+    for case in range(4):
+        rate = (0.01, 0.05, 0.2, 0.005)[case] * (1 + float(dice.uniform(1)))
+        sigma = (1.2, 1.5, 4.0, 6.0)[case] * (1 + 0.4 * float(dice.uniform(1)))
         steps, delta = dice.integer(200, 900), 10.0 ** -dice.integer(4, 7)
         one = _divergence(rate, sigma)
         every = _convert(steps * one, delta)
@@ -113,6 +121,13 @@ def check_epsilon(answer: Answer, dice: Dice) -> None:
             "You take the root of the steps. Divergences add up, once for each step.": float(
                 _convert(math.sqrt(steps) * one, delta).min()
             ),
+            "In the exponent k (k - 1) is divided by 2 sigma^2.": float(
+                _convert(steps * _divergence(rate, sigma / math.sqrt(2)), delta).min()
+            ),
+            "The logarithm of the sum is divided by a - 1.": float(
+                _convert(steps * one * (ORDERS - 1) / ORDERS, delta).min()
+            ),
+            "The best order is a large one here: try all, up to 64.": float(every[:31].min()),
             "That is order 2 alone. Try all orders from 2 to 64.": float(every[0]),
         }
         near = lambda value, got=got: abs(got - value) < 2e-4 * max(value, 1.0)  # noqa: E731
@@ -120,6 +135,10 @@ def check_epsilon(answer: Answer, dice: Dice) -> None:
         words = words or f"{hint} In a term: the binomial coefficient, rate^k, (1 - rate)^(a - k), and k (k - 1)."
         what = f"The epsilon at rate {rate:.3f}, sigma {sigma:.2f}, {steps} steps, delta {delta:g}"
         expect(near(right), f"{what} is wrong.", expected=right, got=got, hint=words)
+    got = expect_number(answer(0.01, 8.0, 1, 0.9), "The epsilon at a delta of 0.9")
+    expect(got == 0, "An epsilon is never negative: return 0 where the formula is below.", expected=0.0, got=got)
+    refuses(answer, 0.1, 1.0, 10, 1.0, because="A delta of 1 promises nothing: refuse it.")
+    refuses(answer, 0.1, -1.0, 10, 1e-5, because="A sigma below 0 is no size of noise: refuse it.")
     refuses(answer, 0.1, 1.0, 10, 2.0, because="A delta of 2 is no probability: refuse it.")
     refuses(answer, 0.1, 1.0, 10, 0.0, because="A delta of 0 cannot be had from Gaussian noise: refuse it.")
     refuses(answer, 0.1, 0.0, 10, 1e-5, because="Without noise, sigma 0, no epsilon holds: refuse it.")

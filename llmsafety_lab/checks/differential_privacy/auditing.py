@@ -57,12 +57,14 @@ def _refuted(guesses: int, correct: int, tail: float) -> float:
         Mutant("by the logarithm of 2", "1 / (1 + np.exp(-epsilon))", "1 / (1 + 2.0**-epsilon)", "natural"),
         Mutant("for e^epsilon", "1 / (1 + np.exp(-epsilon))", "min(0.5 * np.exp(epsilon), 1.0)", "e^eps / (1 + e^eps)"),
         Mutant("the upper end", "tail(epsilon) - (1 - level)", "tail(epsilon) - level", "upper"),
+        Mutant("95% whatever was asked", "tail(epsilon) - (1 - level)", "tail(epsilon) - 0.05", "level that was given"),
+        Mutant("more guesses than canaries", " or guesses > len(scores)", "", "more guesses"),
         Mutant("odd guesses", "guesses % 2 or ", "", "odd"),
     ),
 )
 def check_audit(answer: Answer, dice: Dice) -> None:
     hint = "The largest epsilon at which so many right guesses, or more, still have a probability of at most 1 - level."
-    for effect, level in ((1.6, 0.95), (0.9, 0.9), (2.2, 0.99)):
+    for effect, level in ((1.6, 0.95), (0.9, 0.85), (2.2, 0.99)):
         records, guesses = dice.integer(300, 400), 2 * dice.integer(45, 60)
         members = (dice.uniform(records) < 0.5).numpy()
         scores = dice.normal(records).numpy() + effect * members
@@ -96,6 +98,7 @@ def check_audit(answer: Answer, dice: Dice) -> None:
             "A guess against an epsilon-private procedure is right with at most e^eps / (1 + e^eps).": max(
                 math.log(2 * clopper), 0.0
             ),
+            "You take 95%, whatever was asked. Use the level that was given.": _refuted(guesses, correct, 0.05),
             "That is an upper end: an audit proves that epsilon is *at least* something.": share(upper),
         }
         near = lambda value, got=got: abs(got - value) < 2e-3  # noqa: E731
@@ -114,3 +117,4 @@ def check_audit(answer: Answer, dice: Dice) -> None:
         hint="Epsilon is never negative: return 0 where even an epsilon of 0 explains the guesses.",
     )
     refuses(answer, scores, members, 41, 0.95, because="An odd number of guesses has no two equal halves: refuse it.")
+    refuses(answer, scores, members, 62, 0.95, because="There are more guesses than canaries: refuse it.")

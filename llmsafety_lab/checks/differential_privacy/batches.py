@@ -95,10 +95,20 @@ def _check_lottery(answer: Answer, records: int, rate: float, steps: int, seed: 
         expected=f"each in about {rate:.0%} of the batches",
         got=f"from {shares.min():.0%} to {shares.max():.0%}",
     )
+    often = "A batch depends on the one before. A record's coin knows nothing of earlier coins."
+    expect(
+        overlap < records * rate**2 + SIGMAS * error,
+        "A record that was in a batch is too often in the next one.",
+        expected=f"about {records * rate**2:.1f} records in common",
+        got=f"{overlap:.1f}",
+        hint=often,
+    )
     again = _table(answer(records, rate, steps, seed), records, steps)
     expect(bool((again == inside).all()), "The same seed gives other batches.", hint="np.random.default_rng(seed)")
     other = _table(answer(records, rate, steps, seed + 1), records, steps)
     expect(bool((other != inside).any()), "Another seed gives the same batches: your function ignores the seed.")
+    shifted = "seed + step gives seed 5 in its second step what seed 6 has in its first. Make one generator, once."
+    expect(bool((other[:-1] != inside[1:]).any()), "The next seed gives the same batches, a step later.", hint=shifted)
 
 
 @exercise(
@@ -155,6 +165,21 @@ def _check_lottery(answer: Answer, records: int, rate: float, steps: int, seed: 
             "np.repeat(generator.random(-(-records // 2)), 2)[:records] < rate",
             "independent",
         ),
+        Mutant(
+            "a seed for each step",
+            DRAW,
+            DRAW.replace("generator.", "np.random.default_rng(seed + step)."),
+            "step later",
+        ),
+        Mutant(
+            "stays for a while",
+            DRAW,
+            "        coins = generator.random(records) < rate\n"
+            "        if step:\n            coins = np.where(generator.random(records) < 0.3, before, coins)\n"
+            "        before = coins\n        batches.append(np.flatnonzero(coins).tolist())",
+            "too often in the next",
+        ),
+        Mutant("a rate of 1 refused", "0 < rate <= 1", "0 < rate < 1", "rate"),
         Mutant("any rate", "not 0 < rate <= 1", "rate == 17", "rate"),
     ),
 )
@@ -163,6 +188,8 @@ def check_poisson(answer: Answer, dice: Dice) -> None:
     for _ in range(2):
         records, rate = dice.integer(40, 140), 0.35 + 0.1 * float(dice.uniform(1))
         _check_lottery(answer, records, rate, 1000, seed)
+    everybody = _table(answer(6, 1.0, 3, seed), 6, 3)
+    expect(bool(everybody.all()), "With a rate of 1 every record is in every batch, and here one is not.")
     few = _table(answer(4, 0.1, 200, seed), 4, 200)
     expect(
         bool((few.sum(1) == 0).any()),

@@ -192,6 +192,17 @@ def _private(
             (gradients.clamp(-bound, bound).sum(0) + noise) / expected
         ],
         "Nothing is clipped.": [(gradients.sum(0) + noise) / expected],
+        "You leave out the long gradients. Scale them down to the bound: they count, too.": [
+            ((gradients * (norms <= bound)).sum(0) + noise) / expected
+        ],
+        "You take one norm of the whole batch. Each record, a row, has its own.": [
+            ((gradients * (bound / gradients.norm().clamp(min=1e-12)).clamp(max=1)).sum(0) + noise) / expected
+        ],
+        "You clip to a norm of 1. Clip to the bound.": [((gradients / norms.clamp(min=1)).sum(0) + noise) / expected],
+        "The noise has the deviation multiplier * bound: not its square, and not its root.": [
+            (total + (multiplier * bound) ** 2 * draw) / expected,
+            (total + (multiplier * bound) ** 0.5 * draw) / expected,
+        ],
         "You compare with the squared norm. The norm is its root.": [
             ((gradients * (bound / norms**2).clamp(max=1)).sum(0) + noise) / expected
         ],
@@ -245,12 +256,7 @@ def _expect_private(got: Any, right: Tensor, named: list[tuple[str, Tensor]], wh
         Mutant("noise without the bound", "multiplier * bound * draw", "multiplier * draw", "lacks the bound"),
         Mutant("divides by this batch", "/ expected", "/ max(len(gradients), 1)", "size of this batch"),
         Mutant("stretches the short", ".clamp(max=1)", "", "only shortens"),
-        Mutant(
-            "clips each number",
-            CLIP,
-            "gradients.clamp(-bound, bound)",
-            "each number",
-        ),
+        Mutant("clips each number", CLIP, "gradients.clamp(-bound, bound)", "each number"),
         Mutant("nothing clipped", "clipped.sum(dim=0)", "gradients.sum(dim=0)", "Nothing is clipped"),
         Mutant("no noise", " + multiplier * bound * draw", "", "no noise"),
         Mutant("0 divided by 0", CLIP, "gradients / norms * norms.clamp(max=bound)", "NaN"),
@@ -261,6 +267,8 @@ def _expect_private(got: Any, right: Tensor, named: list[tuple[str, Tensor]], wh
             "    if not len(gradients):\n        return torch.zeros_like(draw)\n    norms =",
             "empty",
         ),
+        Mutant("leaves out the long", CLIP, "gradients * (norms <= bound)", "leave out"),
+        Mutant("one norm for the batch", "gradients.norm(dim=1, keepdim=True)", "gradients.norm()", "own"),
         Mutant("clips in place", CLIP, "gradients.mul_((bound / norms.clamp(min=1e-12)).clamp(max=1))", "in place"),
     ),
 )
@@ -269,8 +277,9 @@ def check_private(answer: Answer, dice: Dice) -> None:
     for case in range(3):
         batch, weights = dice.integer(5, 8), dice.integer(4, 7)
         gradients = dice.normal(batch, weights) * torch.tensor([0.15, 0.3, *[3.0] * (batch - 2)])[:, None]
-        bound = 0.8 + float(dice.uniform(1)) if case else 2.0
+        gradients[2:] += 4 * dice.normal(weights).sign()  # so that their mean is long, too
         multiplier, expected = 0.5 + float(dice.uniform(1)), float(batch + dice.integer(2, 5))
+        bound = min(0.8 + float(dice.uniform(1)) if case else 2.0, 0.8 * float(gradients.sum(0).norm()) / expected)
         draw = dice.normal(weights)
         right, mistakes = _private(gradients, bound, multiplier, expected, draw)
         called = answer.trace(gradients, bound, multiplier, expected, draw)

@@ -48,6 +48,20 @@ def refuses(answer: Answer, *arguments: Any, because: str) -> None:
         Mutant("noise for two", "(high - low)", "2 * (high - low)", "twice"),
         Mutant("noise of size 1", "scale * draw", "draw", "as it came"),
         Mutant("takes any epsilon", "or not epsilon > 0", "", "epsilon"),
+        Mutant("a range turned round", "not low < high", "low == high", "low below high"),
+        Mutant(
+            "the result clamped",
+            "float(clamped.mean() + scale * draw)",
+            "float(np.clip(clamped.mean() + scale * draw, low, high))",
+            "clamp the result",
+        ),
+        Mutant(
+            "outliers dropped",
+            "np.clip(np.asarray(values, dtype=float), low, high)",
+            "np.array([value for value in values if low <= value <= high])",
+            "leave out",
+        ),
+        Mutant("the size of the noise alone", "scale * draw", "scale * abs(draw)", "sign"),
     ),
 )
 def check_mean(answer: Answer, dice: Dice) -> None:
@@ -56,6 +70,8 @@ def check_mean(answer: Answer, dice: Dice) -> None:
         high = low + float(dice.integer(3, 9))
         epsilon, draw = 0.2 + 2 * float(dice.uniform(1)), 0.5 + 2 * float(dice.uniform(1))
         draw *= (-1) ** case
+        if case == 3:
+            epsilon, draw = epsilon / 11, draw - 3  # so much noise that the result leaves the range
         count = dice.integer(5, 12)
         values = (low + (high - low) * dice.uniform(count)).numpy()
         values = np.clip(values, low + 0.4, high - 0.4)
@@ -84,12 +100,23 @@ def check_mean(answer: Answer, dice: Dice) -> None:
             "There is no noise in the answer.": mean,
             "That is twice the noise: an exchanged value moves the mean by (high - low) / n, not twice that.": mean
             + 2 * width / count / epsilon * draw,
+            "You clamp the result as well: then it is no longer the mean with its noise.": float(
+                np.clip(right, low, high)
+            ),
+            "You leave out values outside of the range. Then their number tells who is in: clamp them.": float(
+                values[(low <= values) & (values <= high)].mean()
+            )
+            + width / int(((low <= values) & (values <= high)).sum()) / epsilon * draw,
+            "The draw keeps its sign: noise of one sign would shift the mean.": mean
+            + width / count / epsilon * abs(draw),
+            "You subtract the draw. Add it, with its sign.": mean - width / count / epsilon * draw,
             "You add the draw as it came. Multiply it by the scale.": mean + draw,
         }
-        hint = next((words for words, value in mistakes.items() if abs(got - value) < 1e-6), "")
+        hint = next((w for w, value in mistakes.items() if abs(got - value) < 1e-6 < abs(value - right)), "")
         hint = hint or "The clamped values' mean, plus draw times (high - low) / n / epsilon."
         expect(abs(got - right) < 1e-6, "The noisy mean is wrong.", expected=right, got=got, hint=hint)
     values = dice.uniform(5).tolist()
     refuses(answer, values, 0.0, 1.0, 0.0, 0.3, because="An epsilon of 0 needs infinite noise: refuse it.")
     refuses(answer, values, 0.0, 1.0, -1.0, 0.3, because="A negative epsilon is no protection: refuse it.")
     refuses(answer, values, 1.0, 1.0, 1.0, 0.3, because="A range has low below high.")
+    refuses(answer, values, 2.0, 1.0, 1.0, 0.3, because="A range has low below high.")
