@@ -6,6 +6,7 @@ about ten minutes on one core and writes `results/differential_privacy.json`.
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import sys
@@ -29,13 +30,12 @@ from llmsafety_lab.membership_inference import (
     leave_one_out,
     lira_attack,
     logit_scaled,
-    losses,
     tpr_at_fpr,
 )
 
 RESULT = Path(__file__).parents[1] / "results" / "differential_privacy.json"
 SEED, DELTA, BOUND = 0, 1e-5, 1.0
-RATES = (1e-3, 3e-3, 1e-2)  # learning rates that every row may choose from, on other people
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # learning rates that every row may choose from, on other people
 EPSILONS = (8.0, 3.0, 1.0)
 
 
@@ -49,8 +49,8 @@ def census(records: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def packed(right: np.ndarray) -> list[str]:
-    """Return a table of True and False as strings of 1 and 0, a string for each model."""
-    return ["".join("01"[int(bit)] for bit in row) for row in right]
+    """Return a table of True and False, eight to a byte, as a string in base 64 for each row."""
+    return [base64.b64encode(np.packbits(row)).decode() for row in np.atleast_2d(right).astype(bool)]
 
 
 def recipes(rate: float, steps: int) -> dict[str, tuple[float, float, int]]:
@@ -82,9 +82,8 @@ def networks(count: int = 24, records: int = 2000, others: int = 4000, steps: in
         net = train_private_networks(x[train], y[train], members, recipe, rate, batches, bound, noise, SEED)
         logits, outside = net.logits(x[train]), net.logits(x[test])
         found = leave_one_out(lira_attack, logit_scaled(logits, y[train]), members)
-        loss = -losses(logits, y[train])
         made[name] = {
-            "noise": noise,
+            "noise": round(noise, 4),
             "steps": batches,
             "tried": {f"{speed:g}": round(value, 4) for speed, value in tried.items()},
             "train": [
@@ -92,15 +91,15 @@ def networks(count: int = 24, records: int = 2000, others: int = 4000, steps: in
             ],
             "right": packed(outside.argmax(-1) == y[test]),
             "lira": [round(area(row, m), 4) for row, m in zip(found, members, strict=True)],
-            "loss": [round(area(row, m), 4) for row, m in zip(loss, members, strict=True)],
             "caught": [round(tpr_at_fpr(row, m, 0.01)[0], 4) for row, m in zip(found, members, strict=True)],
         }
         print(name, best, tried, np.mean(made[name]["lira"]), flush=True)
     return {
         "records": records,
         "rate": rate,
-        "labels": "".join(map(str, y[test].tolist())),
-        "women": "".join("01"[int(s == "Female")] for s in sex[test]),
+        "others": others,
+        "labels": packed(y[test])[0],
+        "women": packed(sex[test] == "Female")[0],
         "rows": made,
     }
 
@@ -170,7 +169,7 @@ def reviews(trained: int = 1000, tested: int = 1000, seeds: int = 5, steps: int 
         own = [texts[i] for i in np.flatnonzero(mask)]
         learner = LogisticRegression(C=3.0).fit(baseline.fit_transform(own), y[:pool][mask])
         guess = learner.predict(baseline.transform(texts[test]))
-        made["tf-idf + logistic regression"]["right"] += packed((guess == y[test])[None])
+        made["tf-idf + logistic regression"]["right"] += packed(guess == y[test])
     for view, rows in (("words", words), ("MiniLM, frozen", vectors)):
         for epsilon in (float("inf"), 8.0, 3.0, 1.0):
             noise = noise_for(epsilon, rate, steps, DELTA)
@@ -208,7 +207,8 @@ def embedded(model: Any, tokenizer: Any, texts: list[str]) -> np.ndarray:
 
 
 LM_STEPS, LM_RATE, LM_DELTA = 60, 0.1, 1e-4
-MEASURED = (0, 1, 16)  # copies of the secrets that are measured
+MEASURED = (1, 16)  # copies of the secrets that are measured
+LM_ROWS = [(kind, epsilon) for kind in ("anew", "LoRA") for epsilon in (float("inf"), *EPSILONS)]
 
 
 def criterion(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -229,9 +229,9 @@ def language_model(
     """Train by DP-SGD on records: the setting's model anew, or a LoRA of the public one."""
     x, y = setting.batch_of(setting.encode(texts))
     torch.manual_seed(seed)
-    model: torch.nn.Module = setting.new_model(seed)
+    model: torch.nn.Module = setting.new_model(seed) if kind == "anew" else copy.deepcopy(public)
     if kind == "LoRA":
-        model = LowRank(copy.deepcopy(public), ("up", "down", "out", "unembed.weight"), 4, 8.0)
+        model = LowRank(model, ("up", "down", "out", "unembed.weight"), 4, 8.0)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=speed, betas=(0.9, 0.99), weight_decay=0.0)
     noise = noise_for(epsilon, LM_RATE, LM_STEPS, LM_DELTA)
@@ -240,32 +240,33 @@ def language_model(
     return train_private(model, criterion, x, y, LM_RATE, LM_STEPS, bound, noise, optimiser, generator).eval()
 
 
-SPEEDS = {"anew": 0.01, "LoRA": 0.005}  # fixed beforehand, on the records of seed 99
+SPEEDS = {"anew": 0.01, "LoRA": 0.005}  # fixed before any row was made
 
 
 def language(seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
     """The shared setting of the chapters on privacy at several epsilons: what is learnt, and what is given away."""
-    public, made = public_model(), {}
+    public = public_model()
+    made: dict[str, Any] = {}
     for seed in seeds:
         records = setting.draw(seed)
-        rows: dict[str, torch.nn.Module] = {"public only": public, "plain": setting.train(records.training, seed)}
-        for kind in ("anew", "LoRA"):
-            for epsilon in (8.0, 3.0, 1.0):
-                rows[f"{kind} | {epsilon:g}"] = language_model(
-                    kind, epsilon, SPEEDS[kind], records.training, public, seed
-                )
         some = tuple(canary for canary in records.canaries if canary.copies in MEASURED)
+        rows: dict[str, Callable[[], torch.nn.Module]] = {
+            "public only": lambda: public,
+            "plain": lambda seed=seed, texts=records.training: setting.train(texts, seed),
+        }
+        for kind, epsilon in LM_ROWS:
+            rows[f"{kind} | {epsilon:g}"] = lambda kind=kind, epsilon=epsilon, seed=seed, texts=records.training: (
+                language_model(kind, epsilon, SPEEDS[kind], texts, public, seed)
+            )
         for name, model in rows.items():
-            found = setting.measure(model, replace(records, canaries=some))
+            found = setting.measure(model(), replace(records, canaries=some))
             made.setdefault(name, []).append(
                 {
                     "loss": round(found.loss, 4),
                     "accuracy": round(found.accuracy, 4),
                     "auc": round(found.auc[0], 4),
                     "tpr": round(found.tpr[0], 4),
-                    "exposure": {
-                        str(k): [round(float(b), 2) for b in bits] for k, bits in found.exposure.items() if bits
-                    },
+                    "exposure": {str(k): [round(float(b), 2) for b in found.exposure[k]] for k in MEASURED},
                 }
             )
             print(seed, name, made[name][-1], flush=True)
