@@ -44,8 +44,6 @@ def _convert(spent: np.ndarray, delta: float) -> np.ndarray:
         f"{PACKAGE}.rdp_subsampled",
         f"{PACKAGE}.epsilon_spent",
         f"{PACKAGE}.rdp_to_epsilon",
-        "dp_accounting",
-        "opacus",
     ),
     mutants=(
         Mutant("one step's epsilon", "steps * divergence", "divergence", "one step"),
