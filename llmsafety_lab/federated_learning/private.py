@@ -26,7 +26,7 @@ def private_average(
     expected: float,
     noise: Float[Tensor, " weights"],
 ) -> Float[Tensor, " weights"]:
-    """Return the noisy average of clipped updates: (sum of clipped updates + multiplier * bound * noise) / expected.
+    """Return the noisy average of clipped updates: their sum, with noise, divided by the expected number of clients.
 
     Every client counts the same, however many records it has, and the divisor is fixed beforehand: who comes must not
     change how the others count.

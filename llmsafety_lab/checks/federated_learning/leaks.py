@@ -8,7 +8,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect_close, expect_unchanged
+from llmsafety_lab.checking.expect import Failed, expect_close, expect_unchanged
 from llmsafety_lab.checks.federated_learning.refusals import as_tensor, refused
 
 
@@ -46,7 +46,7 @@ def check_invert(answer: Answer, dice: Dice) -> None:
             slopes[0] = 0  # a unit that was not active
         if turn == 3:
             slopes = torch.where(torch.arange(outputs) == 1, slopes, -slopes.abs())
-        factor = -0.1 * dice.integer(1, 9)  # an update in place of a gradient
+        factor = (-0.1 if turn else 0.1) * dice.integer(1, 9)  # an update in place of a gradient
         weight, bias = factor * slopes[:, None] * x, factor * slopes
         row = int(bias.abs().argmax())
         mistakes = {
@@ -64,7 +64,18 @@ def check_invert(answer: Answer, dice: Dice) -> None:
             ),
             "The sign is wrong: divide by the gradient of the bias with its sign.": -x,
         }
-        called = answer.trace(weight, bias)
+        try:
+            called = answer.trace(weight, bias)
+        except Failed as failed:
+            if "ValueError" not in failed.message:
+                raise
+            raise Failed(
+                "The gradients were refused, though one of the bias's is not 0.",
+                expected=x,
+                got=failed.message,
+                hint="Take the output with the largest in magnitude, whatever its sign: not the first output, "
+                "and not the smallest.",
+            ) from None
         got = as_tensor(called.value)
         sums = weight.sum(0) / bias.sum()
         if isinstance(got, Tensor) and got.shape == x.shape:
@@ -81,7 +92,7 @@ def check_invert(answer: Answer, dice: Dice) -> None:
         expect_close(got, x, "The record", mistakes=mistakes, hint=hint, tolerance=1e-6)
         expect_unchanged(called, 0, 1)
     tiny = dice.normal(5)
-    slopes = torch.tensor([1e-13, -0.7, 0.2, 1e-14], dtype=torch.float64)
+    slopes = torch.tensor([1e-13, -0.7, -0.2, 1e-14], dtype=torch.float64)
     weight = slopes[:, None] * tiny + 1e-12 * dice.normal(4, 5)
     expect_close(
         as_tensor(answer(weight, slopes)),
@@ -156,6 +167,8 @@ def check_span(answer: Answer, dice: Dice) -> None:
         full = torch.linalg.svd(gradient, full_matrices=False)[2]
         absolute = torch.linalg.svd(gradient, full_matrices=False)
         mistakes = {
+            "Singular values count as 0 below the tolerance times the largest one; you compare with the tolerance "
+            "itself.": _far(absolute[2][absolute[1] > tolerance], candidates) / lengths,
             "This is the part inside of the span: return the part outside.": inside / lengths,
             "Divide by the candidate's length: a vector twice as long lies no further out.": outside,
             "This is squared: return the length.": right**2,
@@ -167,8 +180,6 @@ def check_span(answer: Answer, dice: Dice) -> None:
             ),
             "The rows, of length 1 each, are not orthogonal: take the singular vectors.": _far(rows, candidates)
             / lengths,
-            "Singular values count as 0 below the tolerance times the largest one; you compare with the tolerance "
-            "itself.": _far(absolute[2][absolute[1] > tolerance], candidates) / lengths,
         }
         if outputs == features:
             mistakes["These are the columns of the gradient. Its rows are sums of inputs."] = (

@@ -20,7 +20,7 @@ def _scores(updates: Tensor, attackers: int, slip: str = "") -> Tensor:
         near = torch.stack(far).sort(descending=slip == "farthest").values
         near = near.sqrt() if slip == "plain" else near
         count = clients - attackers - 2
-        count += {"one more": 1, "itself": -1, "two more": 2}.get(slip, 0)
+        count += {"one more": 1, "itself": -1}.get(slip, 0)
         count = clients - 1 if slip == "all" else count
         total = near[:count].sum()
         found.append(total / count if slip == "mean" else total)
@@ -30,7 +30,6 @@ def _scores(updates: Tensor, attackers: int, slip: str = "") -> Tensor:
 SLIPS = {
     "itself": "The distance to itself, 0, is among the nearest: leave it out.",
     "one more": "One neighbour too many: the nearest n - attackers - 2 others count.",
-    "two more": "Two neighbours too many: the nearest n - attackers - 2 others count.",
     "all": "All others count here. Only the nearest n - attackers - 2 do: the far ones may be the attackers.",
     "farthest": "These are the farthest others: take the nearest.",
     "plain": "These are distances: take their squares.",
@@ -73,7 +72,7 @@ def check_krum(answer: Answer, dice: Dice) -> None:
         mistakes = {
             words: _scores(updates, attackers, slip)
             for slip, words in SLIPS.items()
-            if attackers or slip not in ("one more", "two more", "all")
+            if attackers or slip not in ("one more", "all")
         }
         called = answer.trace(updates, attackers)
         hint = "For each update: squared distances to all others, sorted; the sum of the n - attackers - 2 smallest."
