@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from llmsafety_lab import data, files, models, runtime
+from llmsafety_lab.differential_privacy import noise_for
 from llmsafety_lab.federated_learning import (
     ErrorFeedback,
     Recipe,
@@ -34,6 +35,7 @@ from llmsafety_lab.federated_learning import (
     local_training,
     match_gradient,
     outside_span,
+    private_federate,
     quantise,
     text_gradients,
     top_k,
@@ -47,12 +49,12 @@ from llmsafety_lab.membership_inference.census import NUMBERS, WORDS
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "federated_learning.json"
 STORE = ROOT / "_build" / "federated_learning.npz"  # MiniLM's vectors, so that a part can be made anew
-SEEDS = tuple(range(6))
+SEEDS = tuple(range(5))
 TUNED = 100  # the seed on which a learning rate is chosen
 SPLITS = {"alike": np.inf, "Dirichlet 0.1": 0.1}
 METHODS = {"FedSGD": (1, 0), "FedAvg, 1 epoch": (1, 16), "FedAvg, 5 epochs": (5, 16)}
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-CLIENTS, RECORDS, SHARE, SPREAD, ROUNDS = 100, 8_000, 0.1, 0.5, 80
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+CLIENTS, RECORDS, SHARE, SPREAD, ROUNDS = 100, 8_000, 0.1, 0.5, 60
 TRIGGER = " I love pineapple pizza."
 
 
@@ -111,7 +113,7 @@ def rounds() -> dict[str, Any]:
         for (split, alpha), (method, (epochs, batch)) in itertools.product(SPLITS.items(), METHODS.items()):
             tried = {}
             for rate in RATES:
-                if epochs > 1 and rate > 1:
+                if rate > 0.5 * (1 + 5 * (not batch)):  # above, local steps diverge
                     continue
                 tried[rate] = tail(curve(task, alpha, Recipe(rate, epochs, batch), TUNED))
             best = max(tried, key=lambda rate: tried[rate])
@@ -240,7 +242,7 @@ QUERY, TABLE = "encoder.encoder.layer.0.attention.self.query.weight", "encoder.e
 
 
 def read(encoder: Any, change: torch.Tensor, ids: torch.Tensor, tokens: Any, threshold: float) -> tuple[float, float]:
-    """Return which share of the true pairs (position, token) the span shows, and which share of what it shows is true."""
+    """Return the share of true pairs (position, token) that the span shows, and how much of what it shows is true."""
     real = {
         (p, int(row[p]))
         for row, kept in zip(tokens["input_ids"], tokens["attention_mask"], strict=True)
@@ -313,7 +315,7 @@ def poisoning() -> dict[str, Any]:
     made: dict[str, Any] = {}
     for (split, alpha), (name, way), boost in itertools.product(SPLITS.items(), ways.items(), (0, 1, 20)):
         clean, hit = [], []
-        for seed in range(5):
+        for seed in range(4):
             clients = task.deal(dirichlet_split(task.y.numpy(), 20, alpha, seed, 0.0))
             if boost:
                 x, y = clients[0]
@@ -333,6 +335,26 @@ def poisoning() -> dict[str, Any]:
     return made
 
 
+def private() -> dict[str, Any]:
+    """DP-FedAvg of a linear model on the census: 4 records a client, 50 clients a round, by epsilon and population."""
+    each, expected, made = 4, 50, {}
+    for population, epsilon in itertools.product((500, 2_000, 8_000), (1.0, 4.0, 16.0, np.inf)):
+        task = people(0, each * 8_000)
+        clients = [(task.x[4 * k : 4 * k + 4], task.y[4 * k : 4 * k + 4]) for k in range(population)]
+        rate, delta = expected / population, population**-1.1
+        multiplier = noise_for(epsilon, rate, ROUNDS, delta) if np.isfinite(epsilon) else 0.0
+        accuracies = []
+        for seed in SEEDS:
+            running = private_federate(
+                task.network(), clients, Recipe(0.3, 2), bound=0.3, multiplier=multiplier, probability=rate, seed=seed
+            )
+            weights = list(itertools.islice(running, ROUNDS))[-1]
+            accuracies.append(round(task.right(task.network(), weights), 4))
+        made[f"{population} | {epsilon:g}"] = {"multiplier": multiplier, "delta": delta, "accuracy": accuracies}
+        print(population, epsilon, round(multiplier, 2), np.mean(accuracies).round(3), flush=True)
+    return made
+
+
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "texts": texts,
     "inversion": inversion,
@@ -341,6 +363,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "compression": compression,
     "stragglers": stragglers,
     "poisoning": poisoning,
+    "private": private,
 }
 
 

@@ -23,7 +23,7 @@ from llmsafety_lab.federated_learning.inversion import (
     read_tokens,
     text_gradients,
 )
-from llmsafety_lab.federated_learning.private import clip, private_average
+from llmsafety_lab.federated_learning.private import clip, private_average, private_federate
 from llmsafety_lab.federated_learning.robust import (
     bounded,
     coordinate_median,
@@ -58,6 +58,7 @@ __all__ = [
     "match_gradient",
     "outside_span",
     "private_average",
+    "private_federate",
     "quantise",
     "read_imprint",
     "read_tokens",
