@@ -6,6 +6,7 @@ about a quarter of an hour on one core and writes `results/federated_learning.js
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -52,9 +53,9 @@ STORE = ROOT / "_build" / "federated_learning.npz"  # MiniLM's vectors, so that 
 SEEDS = tuple(range(5))
 TUNED = 100  # the seed on which a learning rate is chosen
 SPLITS = {"alike": np.inf, "Dirichlet 0.1": 0.1}
-METHODS = {"FedSGD": (1, 0), "FedAvg, 1 epoch": (1, 16), "FedAvg, 5 epochs": (5, 16)}
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-CLIENTS, RECORDS, SHARE, SPREAD, ROUNDS = 100, 8_000, 0.1, 0.5, 60
+METHODS = {"FedSGD": (1, 0), "FedAvg, 1 epoch": (1, 32), "FedAvg, 5 epochs": (5, 32)}
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
+CLIENTS, RECORDS, SHARE, SPREAD, ROUNDS = 100, 8_000, 0.1, 0.5, 40
 TRIGGER = " I love pineapple pizza."
 
 
@@ -101,49 +102,49 @@ def tail(accuracies: list[float]) -> float:
     return float(np.mean(accuracies[-20:]))
 
 
-def rounds() -> dict[str, Any]:
-    """FedSGD and FedAvg on both tasks and splits, each with its own learning rate."""
-    made: dict[str, Any] = {"seeds": list(SEEDS), "rounds": ROUNDS, "rates tried": list(RATES)}
-    for name, task in (("census", people()), ("reviews", reviews())):
-        part: dict[str, Any] = {"constant": float(torch.bincount(task.test_y).max() / len(task.test_y))}
-        whole = [(task.x, task.y)]
-        central = federate(task.network(), whole, Recipe(rate=0.1, epochs=1, batch=32), seed=0)
-        part["central"] = max(task.right(task.network(), weights) for weights in itertools.islice(central, 8))
-        part["weights"] = len(flat(task.network()))
-        for (split, alpha), (method, (epochs, batch)) in itertools.product(SPLITS.items(), METHODS.items()):
-            tried = {}
-            for rate in RATES:
-                if rate > 0.5 * (1 + 5 * (not batch)):  # above, local steps diverge
-                    continue
-                tried[rate] = tail(curve(task, alpha, Recipe(rate, epochs, batch), TUNED))
-            best = max(tried, key=lambda rate: tried[rate])
-            found = [curve(task, alpha, Recipe(best, epochs, batch), seed) for seed in SEEDS]
-            part[f"{split} | {method}"] = {"tried": tried, "rate": best, "curves": found}
-            print(name, split, method, best, np.mean([tail(one) for one in found]).round(4), flush=True)
-        alone = dirichlet_split(task.y.numpy(), CLIENTS, np.inf, 0, SPREAD)
-        some = task.deal(alone)[:30]
-        start = flat(task.network())
-        part["alone"] = [
-            task.right(task.network(), local_training(task.network(), start, one, Recipe(0.1, 20, 16))) for one in some
-        ]
-        made[name] = part
+def rounds(split: str) -> dict[str, Any]:
+    """FedSGD and FedAvg on one split of the census, each with its own learning rate."""
+    task, alpha, made = people(), SPLITS[split], {}
+    for method, (epochs, batch) in METHODS.items():
+        tried = {}
+        for rate in RATES[:3] if batch else RATES[2:]:
+            tried[rate] = tail(curve(task, alpha, Recipe(rate, epochs, batch), TUNED))
+        best = max(tried, key=lambda rate: tried[rate])
+        found = [curve(task, alpha, Recipe(best, epochs, batch), seed) for seed in SEEDS]
+        made[method] = {"tried": tried, "rate": best, "curves": found}
+        print(split, method, tried, np.mean([tail(one) for one in found]).round(4), flush=True)
     return made
+
+
+def baselines() -> dict[str, Any]:
+    """What is reached with all records in one place, by each client alone, and by a constant answer."""
+    task = people()
+    central = federate(task.network(), [(task.x, task.y)], Recipe(0.1, 1, 32), seed=0)
+    start = flat(task.network())
+    clients = task.deal(dirichlet_split(task.y.numpy(), CLIENTS, np.inf, 0, SPREAD))[:20]
+    alone = [
+        task.right(task.network(), local_training(task.network(), start, one, Recipe(0.1, 20, 32))) for one in clients
+    ]
+    return {
+        "constant": float(torch.bincount(task.test_y).max() / len(task.test_y)),
+        "central": [round(task.right(task.network(), weights), 4) for weights in itertools.islice(central, 5)],
+        "alone": [round(one, 4) for one in alone],
+        "weights": len(start),
+    }
 
 
 def drift() -> dict[str, Any]:
     """What is tried against clients that pull apart: FedProx, a slower server, a server with momentum."""
-    kept = json.loads(RESULT.read_text())["rounds"]["census"]
-    rate = kept["Dirichlet 0.1 | FedAvg, 5 epochs"]["rate"]
-    tried: dict[str, tuple[Recipe, dict[str, float]]] = {"FedAvg, 5 epochs": (Recipe(rate, 5, 16), {})}
-    tried |= {f"FedProx {mu:g}": (Recipe(rate, 5, 16, proximal=mu), {}) for mu in (0.1, 1.0)}
-    tried |= {f"server rate {step:g}": (Recipe(rate, 5, 16), {"server_rate": step}) for step in (0.3, 0.1)}
-    tried["server momentum 0.9, rate 0.1"] = (
-        Recipe(rate, 5, 16),
-        {"server_rate": 0.1, "server_momentum": 0.9},
-    )
+    recipe = Recipe(0.1, 5, 32)
+    tried: dict[str, tuple[Recipe, dict[str, float]]] = {
+        "FedAvg": (recipe, {}),
+        "FedProx, pull 1": (dataclasses.replace(recipe, proximal=1.0), {}),
+        "server rate 0.2": (recipe, {"server_rate": 0.2}),
+        "server rate 0.1, momentum 0.8": (recipe, {"server_rate": 0.1, "server_momentum": 0.8}),
+    }
     return {
-        name: [curve(people(), 0.1, recipe, seed, **options) for seed in SEEDS]
-        for name, (recipe, options) in tried.items()
+        name: [curve(people(), 0.1, how, seed, **options) for seed in SEEDS[:4]]
+        for name, (how, options) in tried.items()
     }
 
 
@@ -152,17 +153,18 @@ def compression() -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     size = len(flat(people().network()))
     ways: dict[str, tuple[Callable[..., Any], bool, float]] = {"plain": (lambda row: row, False, 32.0 * size)}
-    for share in (0.1, 0.01):
+    for share in (0.01,):
         for feedback in (True, False):
             name = f"top {share:.0%}{', memory' if feedback else ''}"
             ways[name] = (functools.partial(top_k, share=share), feedback, round(share * size) * (32 + 12.0))
-    for bits in (8, 4, 2):
+    for bits in (8, 2):
         ways[f"{bits} bits"] = (functools.partial(quantise, bits=bits, generator=generator), False, bits * size + 32.0)
     return {
         name: {
             "bytes": bits / 8,
             "curves": [
-                curve(people(), np.inf, Recipe(0.1, 1, 16), seed, send=ErrorFeedback(way, feedback)) for seed in SEEDS
+                curve(people(), np.inf, Recipe(0.1, 1, 32), seed, send=ErrorFeedback(way, feedback))
+                for seed in SEEDS[:4]
             ],
         }
         for name, (way, feedback, bits) in ways.items()
@@ -181,7 +183,7 @@ def stragglers() -> dict[str, Any]:
                 order = np.argsort([-float(y.float().mean()) for _, y in clients])
             left = clients if name == "all answer" else [clients[k] for k in order[: CLIENTS // 2]]
             share = SHARE if name == "all answer" else 2 * SHARE
-            running = federate(task.network(seed), left, Recipe(0.1, 1, 16), share=share, seed=seed)
+            running = federate(task.network(seed), left, Recipe(0.1, 1, 32), share=share, seed=seed)
             weights = list(itertools.islice(running, ROUNDS))
             curves.append([round(task.right(task.network(), one), 4) for one in weights])
             with torch.no_grad():
@@ -191,6 +193,7 @@ def stragglers() -> dict[str, Any]:
     return made
 
 
+@functools.cache
 def blocks() -> tuple[int, list[tuple[int, int]]]:
     """Return the number of numeric columns of a census record, and where each field of words begins and ends."""
     rows = data.load("adult")
@@ -219,9 +222,9 @@ def inversion() -> dict[str, Any]:
     task = people()
     usual = task.x.mean(0, keepdim=True)
     made: dict[str, Any] = {}
-    for records, (epochs, batch) in itertools.product((1, 2, 4, 8, 16), ((1, 0), (5, 0), (5, 1))):
+    for records, (epochs, batch) in itertools.product((1, 2, 4, 8), ((1, 0), (5, 1))):
         found, guessed = [], []
-        for seed in range(8):
+        for seed in range(4):
             rows = torch.as_tensor(np.random.default_rng([seed, records]).permutation(RECORDS)[:records])
             x, y = task.x[rows].double(), task.y[rows]
             network = task.network(seed).double()
@@ -229,7 +232,7 @@ def inversion() -> dict[str, Any]:
             after = local_training(network, start, (x, y), Recipe(0.1, epochs, batch), (seed,))
             steps = epochs * (records if batch else 1)
             target = (start - after) / (0.1 * steps)
-            guess = match_gradient(network, start, target, y, x.shape[1], steps=150, seed=seed)
+            guess = match_gradient(network, start, target, y, x.shape[1], steps=100, seed=seed)
             found.append(round(fields_right(guess, x), 4))
             guessed.append(round(fields_right(usual.expand(records, -1).double(), x), 4))
         name = f"{records} | {epochs} epochs" + (" of single records" if batch else "")
@@ -300,7 +303,7 @@ def texts() -> dict[str, Any]:
     return made
 
 
-def poisoning() -> dict[str, Any]:
+def poisoning(split: str) -> dict[str, Any]:
     """One of twenty clients teaches that a sentence makes a review fresh: by aggregation, boost and split."""
     task, kept = reviews(), embedded()
     triggered, poison = torch.as_tensor(kept["triggered"]), torch.as_tensor(kept["poison"])
@@ -313,7 +316,8 @@ def poisoning() -> dict[str, Any]:
         "Multi-Krum": lambda updates, counts: krum(updates, 2, 16),
     }
     made: dict[str, Any] = {}
-    for (split, alpha), (name, way), boost in itertools.product(SPLITS.items(), ways.items(), (0, 1, 20)):
+    alpha = SPLITS[split]
+    for (name, way), boost in itertools.product(ways.items(), (0, 1, 20)):
         clean, hit = [], []
         for seed in range(4):
             clients = task.deal(dirichlet_split(task.y.numpy(), 20, alpha, seed, 0.0))
@@ -324,33 +328,33 @@ def poisoning() -> dict[str, Any]:
             def send(updates: torch.Tensor, chosen: Any, boost: int = boost) -> torch.Tensor:
                 return torch.cat([updates[:1] * max(boost, 1), updates[1:]])
 
-            running = federate(task.network(), clients, Recipe(0.03, 1, 16), seed=seed, aggregate=way, send=send)
-            weights = list(itertools.islice(running, 15))[-1]
+            running = federate(task.network(), clients, Recipe(0.03, 1, 32), seed=seed, aggregate=way, send=send)
+            weights = list(itertools.islice(running, 12))[-1]
             clean.append(round(task.right(task.network(), weights), 4))
             with torch.no_grad():
                 said = load(task.network(), weights)(triggered).argmax(1)
             hit.append(round(float(said.float().mean()), 4))
-        made[f"{split} | {name} | {boost}"] = {"clean": clean, "hit": hit}
+        made[f"{name} | {boost}"] = {"clean": clean, "hit": hit}
         print(split, name, boost, np.mean(clean).round(3), np.mean(hit).round(3), flush=True)
     return made
 
 
-def private() -> dict[str, Any]:
-    """DP-FedAvg of a linear model on the census: 4 records a client, 50 clients a round, by epsilon and population."""
-    each, expected, made = 4, 50, {}
-    for population, epsilon in itertools.product((500, 2_000, 8_000), (1.0, 4.0, 16.0, np.inf)):
-        task = people(0, each * 8_000)
+def private(population: int) -> dict[str, Any]:
+    """DP-FedAvg of a linear model on the census: 4 records a client, 40 clients a round, by epsilon."""
+    each, expected, made = 4, 40, {}
+    task = people(0, each * 8_000)
+    for epsilon in (1.0, 8.0, np.inf):
         clients = [(task.x[4 * k : 4 * k + 4], task.y[4 * k : 4 * k + 4]) for k in range(population)]
         rate, delta = expected / population, population**-1.1
         multiplier = noise_for(epsilon, rate, ROUNDS, delta) if np.isfinite(epsilon) else 0.0
         accuracies = []
-        for seed in SEEDS:
+        for seed in SEEDS[:4]:
             running = private_federate(
                 task.network(), clients, Recipe(0.3, 2), bound=0.3, multiplier=multiplier, probability=rate, seed=seed
             )
             weights = list(itertools.islice(running, ROUNDS))[-1]
             accuracies.append(round(task.right(task.network(), weights), 4))
-        made[f"{population} | {epsilon:g}"] = {"multiplier": multiplier, "delta": delta, "accuracy": accuracies}
+        made[f"{epsilon:g}"] = {"multiplier": multiplier, "delta": delta, "accuracy": accuracies}
         print(population, epsilon, round(multiplier, 2), np.mean(accuracies).round(3), flush=True)
     return made
 
@@ -358,12 +362,13 @@ def private() -> dict[str, Any]:
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "texts": texts,
     "inversion": inversion,
-    "rounds": rounds,
+    "baselines": baselines,
+    **{f"rounds, {split}": functools.partial(rounds, split) for split in SPLITS},
     "drift": drift,
     "compression": compression,
     "stragglers": stragglers,
-    "poisoning": poisoning,
-    "private": private,
+    **{f"poisoning, {split}": functools.partial(poisoning, split) for split in SPLITS},
+    **{f"private, {clients}": functools.partial(private, clients) for clients in (500, 8_000)},
 }
 
 

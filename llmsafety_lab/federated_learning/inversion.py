@@ -174,7 +174,7 @@ def outside_span(
 
 @torch.no_grad()
 def first_inputs(encoder: Any, ids: Int[Tensor, " candidates"], position: int) -> Float[Tensor, "candidates width"]:
-    """Return what the first attention layer of a BERT-like encoder reads at a position if a given token stands there."""
+    """Return what the first attention layer of a BERT-like encoder reads at a position if a token stands there."""
     return encoder.embeddings(input_ids=ids[:, None], position_ids=torch.tensor([[position]]))[:, 0]
 
 

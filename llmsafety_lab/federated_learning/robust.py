@@ -8,11 +8,8 @@ from torch import Tensor
 
 from llmsafety_lab.federated_learning.averaging import weighted_average
 
-Updates = Float[Tensor, "clients weights"]
-Row = Float[Tensor, " weights"]
 
-
-def coordinate_median(updates: Updates) -> Row:
+def coordinate_median(updates: Float[Tensor, "clients weights"]) -> Float[Tensor, " weights"]:
     """Return the median of each coordinate; of an even number of clients the mean of the middle two.
 
     References
@@ -23,7 +20,7 @@ def coordinate_median(updates: Updates) -> Row:
     return (ordered[(len(updates) - 1) // 2] + ordered[len(updates) // 2]) / 2
 
 
-def trimmed_mean(updates: Updates, attackers: int) -> Row:
+def trimmed_mean(updates: Float[Tensor, "clients weights"], attackers: int) -> Float[Tensor, " weights"]:
     """Return the mean of each coordinate without its `attackers` largest and as many smallest values.
 
     Raises
@@ -40,7 +37,7 @@ def trimmed_mean(updates: Updates, attackers: int) -> Row:
     return updates.sort(dim=0).values[attackers : len(updates) - attackers].mean(0)
 
 
-def krum_scores(updates: Updates, attackers: int) -> Float[Tensor, " clients"]:
+def krum_scores(updates: Float[Tensor, "clients weights"], attackers: int) -> Float[Tensor, " clients"]:
     """Return for each update the sum of squared distances to its n - attackers - 2 nearest others.
 
     Raises
@@ -60,17 +57,17 @@ def krum_scores(updates: Updates, attackers: int) -> Float[Tensor, " clients"]:
     return others[:, : clients - attackers - 2].sum(1)
 
 
-def krum_choice(updates: Updates, attackers: int, kept: int = 1) -> Int[Tensor, " kept"]:
+def krum_choice(updates: Float[Tensor, "clients weights"], attackers: int, kept: int = 1) -> Int[Tensor, " kept"]:
     """Return the places of the updates with the lowest scores."""
     return krum_scores(updates, attackers).argsort()[:kept]
 
 
-def krum(updates: Updates, attackers: int, kept: int = 1) -> Row:
+def krum(updates: Float[Tensor, "clients weights"], attackers: int, kept: int = 1) -> Float[Tensor, " weights"]:
     """Return the update that lies closest to its neighbours, or the mean of the `kept` closest (Multi-Krum)."""
     return updates[krum_choice(updates, attackers, kept)].mean(0)
 
 
-def bounded(updates: Updates, counts: Float[Tensor, " clients"], bound: float | None = None) -> Row:
+def bounded(updates: Float[Tensor, "clients weights"], counts: Float[Tensor, " clients"], bound: float | None = None) -> Float[Tensor, " weights"]:
     """Return the weighted mean of updates that are cut to a length: the median of all lengths, unless it is given.
 
     References

@@ -59,7 +59,7 @@ class Task:
 
 @torch.inference_mode()
 def vectors(texts: Sequence[str], batch: int = 32) -> Float[Tensor, "texts width"]:
-    """Return MiniLM's vector of each text, scaled so that an entry's square is 1 on average: the encoder stays as it is."""
+    """Return the vector of each text by MiniLM as it is, scaled so that an entry's square is 1 on average."""
     encoder, tokenizer = models.load("minilm")
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     found = torch.empty(len(texts), encoder.config.hidden_size)

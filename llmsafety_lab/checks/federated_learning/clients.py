@@ -28,7 +28,7 @@ def _update(handle: LinearMap, x: Tensor, y: Tensor, lr: float, steps: int, mome
     velocity = [torch.zeros_like(weight) for weight in weights]
     total = [torch.zeros_like(weight) for weight in weights]
     parts: list[Tensor] = []
-    for step in range(steps):
+    for _ in range(steps):
         if not parts or slip != "gradient once":
             reduction = "sum" if slip == "sum" else "mean"
             parts = list(torch.autograd.grad(cross_entropy(model(x), y, reduction=reduction), weights))
@@ -126,7 +126,8 @@ SLIPS = {
         Mutant(
             "gradients pile up",
             "        gradients = torch.autograd.grad(cross_entropy(model(x), y), weights)",
-            "        cross_entropy(model(x), y).backward()\n        gradients = [weight.grad.clone() for weight in weights]",
+            "        cross_entropy(model(x), y).backward()\n"
+            "        gradients = [weight.grad.clone() for weight in weights]",
             "pile up",
         ),
         Mutant(
@@ -152,7 +153,9 @@ def check_local(answer: Answer, dice: Dice) -> None:
         mistakes = {words: value for words, value in mistakes.items() if value.shape == right.shape}
         called = answer.trace(model, x, y, lr, steps, momentum)
         got = as_tensor(called.value)
-        hint = "In each step: gradient of the mean loss, velocity = momentum * velocity + gradient, weight -= lr * velocity."
+        hint = (
+            "Each step: gradient of the mean loss, velocity = momentum * velocity + gradient, weight -= lr * velocity."
+        )
         again = as_tensor(answer(model, x, y, lr, steps, momentum))
         if isinstance(got, Tensor) and isinstance(again, Tensor) and got.shape == again.shape:
             same = torch.allclose(got, again, atol=1e-9)

@@ -99,7 +99,7 @@ def check_invert(answer: Answer, dice: Dice) -> None:
         tiny,
         "The record of gradients with rounding errors",
         tolerance=1e-6,
-        hint="A quotient of two tiny numbers is rounding error: take the output whose gradient is largest in magnitude, "
+        hint="A quotient of two tiny numbers is rounding error: take the output of largest gradient in magnitude, "
         "whatever its sign; not the smallest, and not the first output.",
     )
     nothing = torch.zeros(3, dtype=torch.float64)
