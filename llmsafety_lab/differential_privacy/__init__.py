@@ -6,8 +6,10 @@ from llmsafety_lab.differential_privacy.accounting import (
     rdp_gaussian,
     rdp_subsampled,
     rdp_to_epsilon,
+    shuffled_at_least,
 )
 from llmsafety_lab.differential_privacy.audit import Audit, audit, p_value, refuted
+from llmsafety_lab.differential_privacy.low_rank import LowRank
 from llmsafety_lab.differential_privacy.meaning import largest_area, largest_tpr, posterior_bound
 from llmsafety_lab.differential_privacy.mechanisms import (
     discrete_laplace,
@@ -29,6 +31,7 @@ from llmsafety_lab.differential_privacy.sgd import (
 
 __all__ = [
     "Audit",
+    "LowRank",
     "audit",
     "clipped_sum",
     "discrete_laplace",
@@ -52,6 +55,7 @@ __all__ = [
     "rdp_to_epsilon",
     "record_norms",
     "refuted",
+    "shuffled_at_least",
     "train_private",
     "train_private_networks",
 ]

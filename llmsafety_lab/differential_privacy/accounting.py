@@ -138,6 +138,33 @@ def noise_for(epsilon: float, rate: float, steps: int, delta: float) -> float:
     return float(np.exp(optimize.brentq(excess, low, high, xtol=1e-4))) * 1.0002
 
 
+def shuffled_at_least(sigma: float, batches: int, delta: float) -> float:
+    """Return an epsilon that one epoch of *shuffled* batches cannot go below, whatever an account for a lottery says.
+
+    One record is in one of the batches, at random, and all other records pull the other way. The event "the largest of
+    all batches' noisy sums is above a threshold" has a probability with the record, and one with a blank in its place;
+    the threshold that tells most is taken.
+
+    Raises
+    ------
+    ValueError
+        If sigma is not above 0, there is no batch, or delta is not between 0 and 1.
+
+    References
+    ----------
+    Chua et al. 2024, How Private are DP-SGD Implementations?, section on lower bounds for shuffling.
+    """
+    _positive(sigma, "sigma")
+    if batches < 1 or not 0 < delta < 1:
+        raise ValueError(f"a batch and a delta between 0 and 1 are needed; got {batches} and {delta}")
+    threshold = np.linspace(-5 * sigma, 2 + 12 * sigma, 4000)
+    others = (batches - 1) * special.log_ndtr(threshold / sigma)
+    with_it = -np.expm1(others + special.log_ndtr((threshold - 2) / sigma))
+    without = -np.expm1(others + special.log_ndtr((threshold - 1) / sigma))
+    clear = with_it > delta
+    return max(float(np.log((with_it[clear] - delta) / without[clear]).max()), 0.0)
+
+
 def _positive(value: float, what: str) -> float:
     if not value > 0:
         raise ValueError(f"{what} is above 0, got {value}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Gradients = dict[str, Tensor]
 """Gradients by the weight's name; those of single records have a first dimension for the records."""
@@ -55,7 +56,8 @@ def per_sample_gradients(
     def one(weights: Gradients, x: Tensor, y: Tensor) -> Tensor:
         return loss(torch.func.functional_call(model, (weights, fixed), (x[None],)), y[None])
 
-    return torch.func.vmap(torch.func.grad(one), (None, 0, 0), randomness="different")(weights, inputs, targets)
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention would be run record by record
+        return torch.func.vmap(torch.func.grad(one), (None, 0, 0), randomness="different")(weights, inputs, targets)
 
 
 def record_norms(gradients: Mapping[str, Tensor]) -> Float[Tensor, " batch"]:

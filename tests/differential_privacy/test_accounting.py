@@ -23,6 +23,7 @@ from llmsafety_lab.differential_privacy import (
     rdp_subsampled,
     rdp_to_epsilon,
     refuted,
+    shuffled_at_least,
 )
 from llmsafety_lab.differential_privacy.accounting import ORDERS
 
@@ -90,6 +91,24 @@ def test_infinite_epsilon_is_no_noise() -> None:
     assert epsilon_spent(0.1, 0, 10, 1e-5) == float("inf")
 
 
+def test_what_shuffling_loses_is_seen_in_simulated_batches() -> None:
+    """At the threshold that tells most, both probabilities are counted; the epsilon that they show is close."""
+    rng, sigma, batches, delta = np.random.default_rng(0), 1.0, 5, 0.05
+    noise = sigma * rng.normal(size=(200_000, batches))
+    noise[:, 0] += 2  # by symmetry the record may as well be in the first batch
+    with_it = noise.max(1)
+    noise[:, 0] -= 1
+    without = noise.max(1)
+    shown = [
+        math.log(((with_it > t).mean() - delta) / (without > t).mean())
+        for t in np.arange(-1, 4, 0.1)
+        if (with_it > t).mean() > delta
+    ]
+    assert shuffled_at_least(sigma, batches, delta) == pytest.approx(max(shown), abs=0.03)
+    poisson = pld.PLDAccountant().compose(event(1e-3, 0.5, 1000)).get_epsilon(1e-5)
+    assert shuffled_at_least(0.5, 1000, 1e-5) > 2 * poisson
+
+
 @given(st.integers(1, 400), st.data())
 def test_without_delta_the_audit_is_a_binomial_tail(guesses: int, data: st.DataObject) -> None:
     correct, epsilon = data.draw(st.integers(0, guesses)), data.draw(st.floats(0, 6))
@@ -129,6 +148,7 @@ def test_the_audit_of_randomised_response_is_rarely_wrong_and_close(epsilon: flo
         (lambda: rdp_to_epsilon(rdp_gaussian(1.0), 0.1, conversion="old"), "conversion"),
         (lambda: epsilon_spent(0.1, 1.0, 0, 1e-5), "at least 1"),
         (lambda: noise_for(1e-9, 0.5, 5000, 1e-5), "no noise multiplier"),
+        (lambda: shuffled_at_least(1.0, 0, 1e-5), "batch"),
         (lambda: p_value(5, 6, 1, 1.0), "correct"),
         (lambda: audit(np.ones(5), np.ones(5, bool), 3), "even"),
         (lambda: refuted(5, 4, 4, level=1.0), "level"),
