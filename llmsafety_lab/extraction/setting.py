@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from llmsafety_lab import data
-from llmsafety_lab.extraction.exposure import code_losses, exposure
+from llmsafety_lab.extraction.ranks import code_losses, exposure
 from llmsafety_lab.membership_inference import auc, tpr_at_fpr
 from llmsafety_lab.pretraining import IGNORE, Batch, Recipe, SmallLM, train_lm, warm_linear
 from llmsafety_lab.statistics import Estimate
@@ -35,7 +35,7 @@ COPIES = (0, 1, 2, 4, 8, 16)
 VOCABULARY = 96
 """The printable characters of ASCII, and 0 for the beginning, the end and what follows it."""
 RECIPE = Recipe(layers=2, heads=2, width=64, context=LENGTH + 1, previous=False, muon=False, rate=0.006)
-_SYLLABLES = "ba do fe gu ki lo mi na po ra su te vo xi za".split()
+_SYLLABLES = ["ba", "do", "fe", "gu", "ki", "lo", "mi", "na", "po", "ra", "su", "te", "vo", "xi", "za"]
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def draw(seed: int = 0, members: int = 1000, each: int = 4) -> Records:
         Canary(_name(int(name)), f"{code:0{CODE}}", COPIES[i // each])
         for i, (name, code) in enumerate(zip(names, codes, strict=True))
     )
-    thirds = (tuple(chosen[i * members : (i + 1) * members]) for i in range(3))
-    return Records(*thirds, canaries)
+    inside, outside, public = (tuple(chosen[i * members : (i + 1) * members]) for i in range(3))
+    return Records(inside, outside, public, canaries)
 
 
 def _name(number: int) -> str:

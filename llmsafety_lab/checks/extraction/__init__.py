@@ -1,5 +1,13 @@
-"""The checks of the Extraction lab, in its order."""
+"""The checks of the lab on extraction, in its order: exposure, its fit, ranking, unlearning and its "
+"judgement, width."""
 
-from llmsafety_lab.checks.extraction import measures
+from llmsafety_lab.checks.extraction import bits, order, unlearning, width
 
-EXERCISES = (measures.check_share,)
+EXERCISES = (
+    bits.check_exposure,
+    bits.check_fit,
+    order.check_rank,
+    unlearning.check_npo,
+    unlearning.check_judge,
+    width.check_width,
+)
