@@ -84,7 +84,9 @@ def networks(count: int = 40, records: int = 2000, others: int = 4000, steps: in
             "noise": noise,
             "steps": batches,
             "tried": {f"{speed:g}": round(value, 4) for speed, value in tried.items()},
-            "train": [round(float(r[m].mean()), 4) for r, m in zip(logits.argmax(-1) == y[train], members, strict=True)],
+            "train": [
+                round(float(r[m].mean()), 4) for r, m in zip(logits.argmax(-1) == y[train], members, strict=True)
+            ],
             "right": packed(outside.argmax(-1) == y[test]),
             "lira": [round(area(row, m), 4) for row, m in zip(found, members, strict=True)],
             "loss": [round(area(row, m), 4) for row, m in zip(loss, members, strict=True)],

@@ -67,7 +67,9 @@ def krum(updates: Float[Tensor, "clients weights"], attackers: int, kept: int = 
     return updates[krum_choice(updates, attackers, kept)].mean(0)
 
 
-def bounded(updates: Float[Tensor, "clients weights"], counts: Float[Tensor, " clients"], bound: float | None = None) -> Float[Tensor, " weights"]:
+def bounded(
+    updates: Float[Tensor, "clients weights"], counts: Float[Tensor, " clients"], bound: float | None = None
+) -> Float[Tensor, " weights"]:
     """Return the weighted mean of updates that are cut to a length: the median of all lengths, unless it is given.
 
     References
