@@ -6,7 +6,6 @@ about a quarter of an hour on one core and writes `results/federated_learning.js
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import json
@@ -130,21 +129,6 @@ def baselines() -> dict[str, Any]:
         "central": [round(task.right(task.network(), weights), 4) for weights in itertools.islice(central, 5)],
         "alone": [round(one, 4) for one in alone],
         "weights": len(start),
-    }
-
-
-def drift() -> dict[str, Any]:
-    """What is tried against clients that pull apart: FedProx, a slower server, a server with momentum."""
-    recipe = Recipe(0.1, 5, 32)
-    tried: dict[str, tuple[Recipe, dict[str, float]]] = {
-        "FedAvg": (recipe, {}),
-        "FedProx, pull 1": (dataclasses.replace(recipe, proximal=1.0), {}),
-        "server rate 0.2": (recipe, {"server_rate": 0.2}),
-        "server rate 0.1, momentum 0.8": (recipe, {"server_rate": 0.1, "server_momentum": 0.8}),
-    }
-    return {
-        name: [curve(people(), 0.1, how, seed, **options) for seed in SEEDS[:4]]
-        for name, (how, options) in tried.items()
     }
 
 
@@ -364,7 +348,6 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "inversion": inversion,
     "baselines": baselines,
     **{f"rounds, {split}": functools.partial(rounds, split) for split in SPLITS},
-    "drift": drift,
     "compression": compression,
     "stragglers": stragglers,
     **{f"poisoning, {split}": functools.partial(poisoning, split) for split in SPLITS},
