@@ -199,8 +199,10 @@ def piece(ids: torch.Tensor, prefix: int) -> torch.Tensor:
     return torch.cat([ids[:, :1], ids[:, end - SUFFIX - prefix : end]], 1)
 
 
-def sampled(model: torch.nn.Module, reference: torch.nn.Module, records: setting.Records, seed: int) -> dict[str, Any]:
-    """Let a model write from three kinds of prompts, and rank what it wrote without a prompt by four scores."""
+def sampled(
+    model: torch.nn.Module, reference: torch.nn.Module, records: setting.Records, seed: int, prompts: bool
+) -> dict[str, Any]:
+    """Let a model write from nothing, or from three kinds of prompts, and rank what it wrote from nothing."""
     others = [*records.outsiders, *records.public]
     starts = {
         "nothing": torch.zeros(SAMPLES, 1, dtype=torch.long),
