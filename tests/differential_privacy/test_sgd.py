@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from llmsafety_lab.differential_privacy import (
+    LowRank,
     clipped_sum,
     ghost_sum,
     noised,
@@ -25,6 +26,7 @@ from llmsafety_lab.differential_privacy import (
     train_private_networks,
 )
 from llmsafety_lab.membership_inference import Networks, Recipe, draw_members
+from llmsafety_lab.parameter_efficient import LoRALinear
 
 
 class Tagger(nn.Module):
@@ -181,3 +183,21 @@ def test_networks_side_by_side_learn() -> None:
 def test_bad_input_is_refused(call, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_low_rank_change_begins_as_the_model_and_is_loras() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    before, x, y = plain(torch.ones(2, 5)).detach(), torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
+    model = LowRank(plain, ("0.weight",), 2, 4.0)
+    assert torch.allclose(model(torch.ones(2, 5)), before)
+    model.B["0_weight"].data.normal_()
+    layer = LoRALinear(plain[0].weight, plain[0].bias, 2, 4.0)
+    layer.A.data, layer.B.data = model.A["0_weight"].data, model.B["0_weight"].data
+    assert torch.allclose(model(x), plain[2](torch.tanh(layer(x))), atol=1e-6)
+    found = per_sample_gradients(model, cross_entropy, x, y)
+    assert set(found) == {"A.0_weight", "B.0_weight"}
+    cross_entropy(model(x), y, reduction="sum").backward()
+    assert torch.allclose(found["A.0_weight"].sum(0), model.A["0_weight"].grad, atol=1e-6)
+    with pytest.raises(ValueError, match="no matrix"):
+        LowRank(plain, ("up",), 2, 4.0)
