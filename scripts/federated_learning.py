@@ -6,10 +6,12 @@ about a quarter of an hour on one core and writes `results/federated_learning.js
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ import numpy as np
 import torch
 
 from llmsafety_lab import data, files, models, runtime
-from llmsafety_lab.differential_privacy import noise_for
+from llmsafety_lab.differential_privacy import LowRank, noise_for
+from llmsafety_lab.extraction import setting
 from llmsafety_lab.federated_learning import (
     ErrorFeedback,
     Recipe,
@@ -53,7 +56,7 @@ SEEDS = tuple(range(5))
 TUNED = 100  # the seed on which a learning rate is chosen
 SPLITS = {"alike": np.inf, "Dirichlet 0.1": 0.1}
 METHODS = {"FedSGD": (1, 0), "FedAvg, 1 epoch": (1, 32), "FedAvg, 5 epochs": (5, 32)}
-RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 CLIENTS, RECORDS, SHARE, SPREAD, ROUNDS = 100, 8_000, 0.1, 0.5, 40
 TRIGGER = " I love pineapple pizza."
 
@@ -106,7 +109,7 @@ def rounds(split: str) -> dict[str, Any]:
     task, alpha, made = people(), SPLITS[split], {}
     for method, (epochs, batch) in METHODS.items():
         tried = {}
-        for rate in RATES[:3] if batch else RATES[2:]:
+        for rate in RATES[:6] if batch else RATES[3:]:
             tried[rate] = tail(curve(task, alpha, Recipe(rate, epochs, batch), TUNED))
         best = max(tried, key=lambda rate: tried[rate])
         found = [curve(task, alpha, Recipe(best, epochs, batch), seed) for seed in SEEDS]
@@ -332,7 +335,7 @@ def private(population: int) -> dict[str, Any]:
         rate, delta = expected / population, population**-1.1
         multiplier = noise_for(epsilon, rate, ROUNDS, delta) if np.isfinite(epsilon) else 0.0
         accuracies = []
-        for seed in SEEDS[:3]:
+        for seed in SEEDS:
             running = private_federate(
                 task.network(), clients, Recipe(0.3, 2), bound=0.3, multiplier=multiplier, probability=rate, seed=seed
             )
@@ -340,6 +343,74 @@ def private(population: int) -> dict[str, Any]:
             accuracies.append(round(task.right(task.network(), weights), 4))
         made[f"{epsilon:g}"] = {"multiplier": multiplier, "delta": delta, "accuracy": accuracies}
         print(population, epsilon, round(multiplier, 2), np.mean(accuracies).round(3), flush=True)
+    return made
+
+
+class Letters(torch.nn.Module):
+    """A language model for `federate`: its weights are those that train, and classes come before positions."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.held = (model,)
+        self.trained = torch.nn.ParameterList(weight for weight in model.parameters() if weight.requires_grad)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.held[0](ids).transpose(1, 2)
+
+
+def shared(
+    seeds: tuple[int, ...] = SEEDS[:1], rounds: int = ROUNDS, pieces: int = 4_000, members: int = 1_000, each: int = 4
+) -> dict[str, Any]:
+    """The language model of the chapters on privacy, trained by its people: one record, or one secret, is a client."""
+    made: dict[str, Any] = {"rounds": rounds, "share": SHARE, "delta": 1e-4, "epsilon": 8.0, "bound": 1.0, "epochs": 2}
+    works = "".join(data.load("shakespeare")["text"][:12]).replace("\n", " ")
+    letters = "".join(c for c in works if " " <= c <= "~")
+    starts = np.random.default_rng(0).integers(0, len(letters) - setting.LENGTH, pieces)
+    public = setting.train([letters[i : i + setting.LENGTH] for i in starts], 0, epochs=6)
+    made["multiplier"] = noise_for(made["epsilon"], SHARE, rounds, made["delta"])
+    for seed in seeds:
+        records = setting.draw(seed, members, each)
+        owned = [[text] for text in records.members]
+        owned += [[canary.text] * canary.copies for canary in records.canaries if canary.copies]
+        clients = [setting.batch_of(setting.encode(texts)) for texts in owned]
+        whole = Letters(copy.deepcopy(public))
+        torch.manual_seed(seed)
+        adapter = Letters(LowRank(copy.deepcopy(public), ("up", "down", "out", "unembed.weight"), 4, 8.0))
+        ways = {
+            "federated": (
+                whole,
+                federate(whole, clients, Recipe(0.3, made["epochs"]), share=SHARE, server_momentum=0.9, seed=seed),
+            ),
+            "federated + DP": (
+                adapter,
+                private_federate(
+                    adapter,
+                    clients,
+                    Recipe(3.0),
+                    bound=made["bound"],
+                    multiplier=made["multiplier"],
+                    probability=SHARE,
+                    seed=seed,
+                ),
+            ),
+        }
+        for name, (network, running) in ways.items():
+            start = time.process_time()
+            load(network, list(itertools.islice(running, rounds))[-1])
+            seconds = time.process_time() - start
+            found = setting.measure(network.held[0].eval(), records)
+            made.setdefault(name, []).append(
+                {
+                    "accuracy": round(found.accuracy, 4),
+                    "auc": round(found.auc[0], 4),
+                    "tpr": round(found.tpr[0], 4),
+                    "exposure": {str(k): [round(float(b), 2) for b in bits] for k, bits in found.exposure.items()},
+                    "seconds": round(seconds, 1),
+                    "weights": len(flat(network)),
+                }
+            )
+            print(seed, name, made[name][-1], flush=True)
+        made["clients"] = len(clients)
     return made
 
 
@@ -351,6 +422,8 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "compression": compression,
     "stragglers": stragglers,
     **{f"poisoning, {split}": functools.partial(poisoning, split) for split in SPLITS},
+    "shared, small": functools.partial(shared, SEEDS[:1], 2, 64, 100, 1),
+    "shared": shared,
     **{f"private, {clients}": functools.partial(private, clients) for clients in (60, 500)},
 }
 

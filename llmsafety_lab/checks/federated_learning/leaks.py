@@ -144,6 +144,13 @@ def _far(basis: Tensor, candidates: Tensor) -> Tensor:
             "orthogonal",
         ),
         Mutant("tolerance by itself", "values > tolerance * values[0]", "values > tolerance", "largest"),
+        Mutant("tolerance not used", "values > tolerance * values[0]", "values > 2e-6 * values[0]", "given tolerance"),
+        Mutant(
+            "squares compared",
+            "values > tolerance * values[0]",
+            "values**2 > tolerance * values[0] ** 2",
+            "given tolerance",
+        ),
         Mutant("one direction", "basis[values > tolerance * values[0]]", "basis[:1]", "one direction"),
         Mutant("nothing refused", "    if not values[0]:\n", "    if values is None:\n", "was not refused"),
     ),
@@ -202,6 +209,14 @@ def check_span(answer: Answer, dice: Dice) -> None:
             hint=hint,
         )
         expect_unchanged(called, 0, 1)
+    rows, values = torch.linalg.qr(dice.normal(5, 3)).Q.T, torch.tensor([1.0, 0.7, 0.03], dtype=torch.float64)
+    weak = torch.linalg.qr(dice.normal(4, 3)).Q * values @ rows
+    for tolerance, beyond in ((0.2, 1.0), (0.01, 0.0)):
+        got = as_tensor(answer(weak, rows[2:], tolerance))
+        expected = torch.tensor([beyond], dtype=torch.float64)
+        what = f"With tolerance {tolerance}, how far a direction of singular value 0.03 (the largest is 1) lies outside"
+        hint = "A direction counts if its singular value is above the given tolerance times the largest."
+        expect_close(got, expected, what, tolerance=1e-4, hint=hint)
     refused(
         lambda: answer(torch.zeros(4, 5, dtype=torch.float64), torch.ones(2, 5, dtype=torch.float64), 1e-6),
         "A gradient of 0 spans nothing, and was not refused.",

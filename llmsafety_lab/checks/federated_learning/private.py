@@ -105,6 +105,10 @@ SLIPS = {
         Mutant("nobody came", "    if not expected > 0", "    if len(updates) == 0 or not expected > 0", "nobody"),
         Mutant("a bound of 0", "    if not bound > 0:\n", "    if bound is None:\n", "bound of 0"),
         Mutant("nobody expected", "not expected > 0 or multiplier < 0", "multiplier < 0", "expected number of 0"),
+        Mutant("no noise refused", "or multiplier < 0", "or multiplier <= 0", "it is allowed"),
+        Mutant("a bound below 0", "    if not bound > 0:\n", "    if bound == 0:\n", "bound below 0"),
+        Mutant("fewer than nobody", "not expected > 0 or", "expected == 0 or", "number below 0"),
+        Mutant("at least who came", ") / expected", ") / max(expected, len(updates))", "who comes is a secret"),
         Mutant("negative noise", "not expected > 0 or multiplier < 0", "not expected > 0", "negative"),
     ),
 )
@@ -116,7 +120,7 @@ def check_private(answer: Answer, dice: Dice) -> None:
         lengths = (0.3 + 2.5 * torch.arange(came, dtype=torch.float64)) * bound
         lengths = lengths if came > 1 else torch.tensor([3 * bound], dtype=torch.float64)
         updates = updates / updates.norm(dim=1, keepdim=True) * lengths[:, None]
-        multiplier, expected = 0.3 * dice.integer(1, 5), came + 0.5 * dice.integer(1, 4)
+        multiplier, expected = 0.3 * dice.integer(1, 5), came + 0.5 * dice.integer(1, 4) if came > 1 else 0.5
         noise = dice.normal(width)
         right = _private(updates, bound, multiplier, expected, noise)
         mistakes = {}
@@ -140,6 +144,13 @@ def check_private(answer: Answer, dice: Dice) -> None:
     still = torch.zeros(2, 4, dtype=torch.float64)
     got = as_tensor(answer(still, 1.0, 2.0, 3.0, noise))
     expect_close(got, 2 * noise / 3, "The average of two updates of length 0", hint="Do not divide by a length of 0.")
+    try:
+        got = answer(still + 0.1, 1.0, 0.0, 4.0, noise)
+    except Failed as failed:
+        raise Failed("A multiplier of 0 means no noise: it is allowed.", got=failed.message) from None
+    expect_close(as_tensor(got), still[0] + 0.05, "The average without noise (multiplier 0)")
     refused(lambda: answer(still, 0.0, 1.0, 3.0, noise), "A bound of 0 was not refused.")
+    refused(lambda: answer(still, -1.0, 1.0, 3.0, noise), "A bound below 0 was not refused.")
     refused(lambda: answer(still, 1.0, 1.0, 0.0, noise), "An expected number of 0 clients was not refused.")
+    refused(lambda: answer(still, 1.0, 1.0, -2.0, noise), "An expected number below 0 was not refused.")
     refused(lambda: answer(still, 1.0, -1.0, 3.0, noise), "A negative multiplier was not refused.")
