@@ -1,5 +1,12 @@
-"""The checks of the Evaluation lab, in its order."""
+"""The checks of the lab on evaluation, in its order: error bars, judges, selection, ranking, contamination."""
 
-from llmsafety_lab.checks.evaluation import measures
+from llmsafety_lab.checks.evaluation import contamination, errors, judges, ranking, selection
 
-EXERCISES = (measures.check_share,)
+EXERCISES = (
+    errors.check_clustered,
+    selection.check_best,
+    judges.check_kappa,
+    judges.check_powered,
+    ranking.check_strengths,
+    contamination.check_order,
+)
