@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from llmsafety_lab.evaluation.scoring import option_logs
 RESULT = Path(__file__).parents[1] / "results" / "evaluation.json"
 TASKS = Path(__file__).parent / "evaluation_tasks"
 SEED = 0
-REVIEWS, TEMPLATES, EACH, PAIRS, FRAMEWORK, WORDS = 300, 24, 8, 100, 40, 60
+REVIEWS, TEMPLATES, EACH, PAIRS, FRAMEWORK, WORDS = 300, 24, 8, 100, 24, 60
 WORDED = (" positive", " negative")
 FORMATS = {
     "Sentiment:": ("Review: {}\nSentiment:", WORDED),
@@ -141,31 +142,27 @@ def pairs(model: Any, tokenizer: Any, count: int | None = None) -> dict[str, Any
     }
 
 
-def frameworks(count: int = FRAMEWORK) -> dict[str, Any]:
-    """Return the answers of SmolLM2 to one task, asked by this file, by lm-eval and by inspect-ai."""
-    model, tokenizer = smollm2()
-    rows = [
-        {"id": i, "text": row["text"], "answer": ("negative", "positive")[row["label"]]}
-        for i, row in enumerate(reviews(count))
-    ]
+def asked_reviews(count: int = FRAMEWORK) -> list[dict[str, Any]]:
+    """Return reviews with the answers that a framework looks for."""
+    drawn = enumerate(reviews(count))
+    return [{"id": i, "text": row["text"], "answer": ("negative", "positive")[row["label"]]} for i, row in drawn]
+
+
+def framework(name: str, model: Any, tokenizer: Any, count: int = FRAMEWORK) -> dict[str, Any]:
+    """Return SmolLM2's answers to one task, asked by this file, by lm-eval or by inspect-ai."""
+    rows = asked_reviews(count)
     with tempfile.TemporaryDirectory() as folder:
-        asked, weights = Path(folder, "reviews.jsonl"), Path(folder, "smollm2")
+        asked = Path(folder, "reviews.jsonl")
         asked.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        model.save_pretrained(weights)
-        tokenizer.save_pretrained(weights)
-        said = {
-            "by hand": by_hand(model, tokenizer, rows),
-            "by hand, 3 tokens": by_hand(model, tokenizer, rows, 3),
-            "lm-eval": by_lm_eval(model, tokenizer, asked),
-            "inspect-ai": by_inspect(weights, asked, Path(folder)),
-        }
-    target = [row["answer"] for row in rows]
-    return {
-        "targets": target,
-        "answers": said,
-        "scores": {k: sum(map(str.__eq__, target, v)) / count for k, v in said.items()},
-        "versions": {name: version(name) for name in ("lm-eval", "inspect-ai")},
-    }
+        if name == "lm-eval":
+            said = by_lm_eval(model, tokenizer, asked)
+        elif name == "inspect-ai":
+            said = by_inspect(model, tokenizer, asked, Path(folder))
+        else:
+            said = by_hand(model, tokenizer, rows, 3 if "3" in name else 5)
+    right = [answer == row["answer"] for answer, row in zip(said, rows, strict=True)]
+    made = {"answers": said, "score": sum(right) / count}
+    return made | ({"version": version(name)} if name in ("lm-eval", "inspect-ai") else {})
 
 
 def word(text: str) -> str:
@@ -204,8 +201,11 @@ def by_lm_eval(model: Any, tokenizer: Any, asked: Path) -> list[str]:
     return found
 
 
-def by_inspect(weights: Path, asked: Path, folder: Path) -> list[str]:
+def by_inspect(model: Any, tokenizer: Any, asked: Path, folder: Path) -> list[str]:
     """Run the task of `reviews.py`."""
+    weights = folder / "smollm2"
+    model.save_pretrained(weights)
+    tokenizer.save_pretrained(weights)
     sys.path.insert(0, str(TASKS))
     import inspect_ai
     from reviews import reviews as task
@@ -225,13 +225,15 @@ def by_inspect(weights: Path, asked: Path, folder: Path) -> list[str]:
     return found
 
 
-PARTS = {"formats": formats, "rules": rules, "judge": judge, "pairs": pairs, "frameworks": frameworks}
+PARTS = {"formats": formats, "rules": rules, "judge": judge, "pairs": pairs} | {
+    name: partial(framework, name) for name in ("by hand", "by hand, 3 tokens", "lm-eval", "inspect-ai")
+}
 
 
 def main() -> None:
     """Make the parts that were asked for anew, or all; each is written as soon as it is there."""
     for name in sys.argv[1:] or PARTS:
-        made = PARTS[name]() if name == "frameworks" else PARTS[name](*smollm2())
+        made = PARTS[name](*smollm2())
         kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
         kept = runtime.made_by("evaluation", [SEED]) | {"model": "smollm2"} | {k: kept[k] for k in PARTS if k in kept}
         files.replace(RESULT, json.dumps(kept | {name: made}) + "\n")
