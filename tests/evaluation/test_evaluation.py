@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -33,6 +38,7 @@ from llmsafety_lab.evaluation import (
 )
 from llmsafety_lab.statistics import mean_interval
 
+ROOT = Path(__file__).parents[2]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -292,3 +298,33 @@ def test_abilities_are_those_of_a_penalised_logistic_regression() -> None:
 def test_bad_input_is_refused(call, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """Return `scripts/evaluation.py` as a module."""
+    spec = importlib.util.spec_from_file_location("evaluation_script", ROOT / "scripts" / "evaluation.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_slice_of_the_kept_margins_comes_out_again(script: ModuleType) -> None:
+    kept = json.loads(script.RESULT.read_text(encoding="utf-8"))
+    assert set(script.PARTS) < set(kept)
+    model, tokenizer = script.smollm2()
+    text, options = script.FORMATS["Sentiment:"]
+    for row, margin in zip(script.reviews(2), kept["formats"]["margins"]["Sentiment:"], strict=False):
+        assert script.difference(model, tokenizer, text.format(row["text"]), options) == pytest.approx(margin, abs=0.02)
+
+
+def test_both_frameworks_gave_the_same_answers_and_have_the_same_task(script: ModuleType) -> None:
+    kept = json.loads(script.RESULT.read_text(encoding="utf-8"))
+    assert kept["lm-eval"]["answers"] == kept["inspect-ai"]["answers"] == kept["by hand"]["answers"]
+    assert len(kept["by hand"]["answers"]) == script.FRAMEWORK
+    task = yaml.safe_load((script.TASKS / "reviews.yaml").read_text(encoding="utf-8"))
+    code = (script.TASKS / "reviews.py").read_text(encoding="utf-8")
+    asked = task["doc_to_text"].replace("{{text}}", "{row['text']}").replace("\n", "\\n")
+    assert asked in code
+    assert f"max_tokens={task['generation_kwargs']['max_gen_toks']}" in code
