@@ -13,7 +13,9 @@ from scipy import stats
 from llmsafety_lab.statistics import Estimate
 
 
-def _scores(values: ArrayLike, clusters: ArrayLike) -> tuple[Float[np.ndarray, " items"], Int[np.ndarray, " items"]]:
+def _scores(
+    values: ArrayLike, clusters: Sequence[object] | np.ndarray
+) -> tuple[Float[np.ndarray, " items"], Int[np.ndarray, " items"]]:
     found, names = np.asarray(values, dtype=float), np.asarray(clusters)
     if found.ndim != 1 or found.shape != names.shape:
         raise ValueError(f"each item has one value and one cluster; got shapes {found.shape} and {names.shape}")
@@ -62,7 +64,7 @@ def clustered_interval(
     return float(mean), float(mean - half), float(mean + half)
 
 
-def design_effect(values: ArrayLike, clusters: ArrayLike) -> float:
+def design_effect(values: ArrayLike, clusters: Sequence[object] | np.ndarray) -> float:
     """Return by which factor the variance of the mean is larger than if the items were independent.
 
     The number of items divided by this is the number of independent items that would say as much.
