@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ def are(what: str) -> str:
     head = re.split(rf",| (?:{_AFTER_THE_NOUN}) ", f"{what} ", maxsplit=1)[0].split()
     plural = head[-1].endswith("s") and not head[-1].endswith(("ss", "us", "is", "as", "'s"))
     return "are" if "and" in head or plural else "is"
+
+
+def either(hints: Iterable[str], otherwise: str = "") -> str:
+    """Return one or two hints as one, or the other: two mistakes may give the same numbers."""
+    return " Or: ".join(list(hints)[:2]) or otherwise
 
 
 def expect_equal(got: Any, expected: Any, what: str, *, hint: str = "") -> None:
@@ -163,7 +168,7 @@ def expect_close(
     Parameters
     ----------
     mistakes
-        What the usual misconceptions would have given, by their hint. The hint of the one that fits is shown.
+        What the usual misconceptions would have given, by their hint. The hint of the one that fits is shown, or two.
     """
     import torch
 
@@ -171,12 +176,13 @@ def expect_close(
     expected = expected.to(torch.float64)
     if torch.allclose(got, expected, rtol=0, atol=tolerance):
         return
-    for words, value in (mistakes or {}).items():
-        if value.shape == got.shape and torch.allclose(
-            got, value.to(torch.float64), rtol=0, atol=10 * tolerance, equal_nan=True
-        ):
-            hint = words
-            break
+    fit = (
+        words
+        for words, value in (mistakes or {}).items()
+        if value.shape == got.shape
+        and torch.allclose(got, value.to(torch.float64), rtol=0, atol=10 * tolerance, equal_nan=True)
+    )
+    hint = either(fit, hint)
     if bool(got.isnan().any()) and not bool(expected.isnan().any()):
         place = tuple(got.isnan().nonzero()[0].tolist())
         hold = "hold" if are(what) == "are" else "holds"

@@ -13,7 +13,8 @@ from llmsafety_lab.sources.packages import Carrier
 
 def _read(folder: Path) -> Columns:
     rows = jsonl(folder / "combined.jsonl")
-    return {"question": rows["question"], "answers": rows["answer"]}
+    answers = [[answer for answer in given if answer.strip()] for given in rows["answer"]]
+    return {"question": rows["question"], "answers": answers}
 
 
 ENTRY = DataSet(

@@ -12,7 +12,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, came, expect
+from llmsafety_lab.checking.expect import Failed, came, either, expect
 from llmsafety_lab.checking.handles import SmallModel
 
 Think = Callable[[list[tuple[int, ...]]], list[Tensor]]
@@ -25,27 +25,32 @@ def _search(
     """Search with lists of tokens; ``think`` returns the log-probabilities after each of some texts."""
     live: list[tuple[float, tuple[int, ...]]] = [(0.0, tuple(prompt))]
     done: list[tuple[float, tuple[int, ...]]] = []
-    fed = tuple(prompt)
+    read = [tuple(prompt)]
     beams = 2 if slip == "two" else beams
     for step in range(1, steps + 1):
-        stale = slip == "cache" and step > 1
-        after = think([(*fed, text[-1]) if stale else text for _, text in live])
-        fed = (*fed, live[0][1][-1]) if step > 1 else fed
         ways = [
-            (score + (math.exp(p) if slip == "softmax" else p), (*text, t))
-            for (score, text), row in zip(live, after, strict=True)
+            ((0 if slip == "forgot" else score) + (math.exp(p) if slip == "softmax" else p), (*text, t), parent)
+            for parent, ((score, text), row) in enumerate(zip(live, think(read), strict=True))
             for t, p in enumerate(row.tolist())
         ]
         ways = sorted(ways, key=lambda way: -way[0])[: beams if slip == "narrow" else 2 * beams]
-        for score, text in ways if slip == "every" else ways[:beams]:
+        for score, text, _ in ways if slip == "every" else ways[:beams]:
             if text[-1] == end or (step == steps and (slip != "dropped" or not done)):
-                length = {"none": 1, "whole": len(text), "next": step + 1}.get(slip, step)
-                done.append((score / length ** (1 if slip == "linear" else penalty), text))
-        done = sorted(done, key=lambda one: -one[0])[:beams]
-        live = [way for way in ways if way[1][-1] != end or slip == "past"][:beams]
-        if (len(done) == beams and slip != "late") or not live:
+                length = {"none": 1, "whole": len(text), "next": step + 1, "less": max(step - 1, 1)}.get(slip, step)
+                power = {"linear": 1, "times": -penalty}.get(slip, penalty)
+                done.append((score / length**power, text))
+        done = done if slip == "first" else sorted(done, key=lambda one: -one[0])
+        done = done if slip == "over" else done[:beams]
+        going_on = [way for way in ways if way[1][-1] != end or slip == "past"][: None if slip == "wide" else beams]
+        live = [(score / step**penalty if slip == "inside" else score, text) for score, text, _ in going_on]
+        if (len(done) == (1 if slip == "stop" else beams) and slip != "late") or not live:
             break
-    return list(done[0][1])
+        parents = {"cache": [0] * len(live), "unsorted": [way[2] for way in ways[: len(live)]]}
+        chosen = parents.get(slip, [way[2] for way in going_on])
+        read = [(*read[parent], text[-1]) for parent, (_, text) in zip(chosen, live, strict=True)]
+    if slip == "live":
+        return list(live[0][1])
+    return list(done[-1 if slip == "worst" else 0][1])
 
 
 _SLIPS = {
@@ -61,6 +66,20 @@ _SLIPS = {
     "linear": "Raise the number of new tokens to the power of length_penalty.",
     "late": "Stop as soon as `beams` texts are finished: your search goes on and finds others.",
     "softmax": "Add log-probabilities: you added probabilities.",
+    "unsorted": "Your cache belongs to another beam: reorder it by the parents of the ways that go on, without those "
+    "that have ended.",
+    "over": "Keep the best `beams` finished texts at each step: with more of them you miss when to stop.",
+}
+_MORE = {
+    "forgot": "The score of a beam is the sum over all of its tokens: you begin anew at each step.",
+    "worst": "Return the best finished text, the one with the highest score: you return the worst.",
+    "first": "Return the best finished text by its score, and not the one that has finished first.",
+    "times": "You multiply by the length: the scores are negative, so that long texts lose. Divide.",
+    "stop": "You stop at the first finished text: go on until there are `beams`.",
+    "less": "Your count of the new tokens is one too small: the end token is counted, too.",
+    "inside": "The length penalty is for finished texts only: beams go on with their log-probabilities.",
+    "wide": "Go on with the best `beams` ways that do not end, and no more.",
+    "live": "Return the best finished text, and not the best beam that has not ended.",
 }
 _ELSE = (
     "Compare step by step with pencil and paper. If you use a cache, it has to follow its beam: "
@@ -103,6 +122,13 @@ _ELSE = (
         Mutant("one token too many", " / step**length_penalty", " / (step + 1) ** length_penalty", "one too many"),
         Mutant("the exponent ignored", " / step**length_penalty", " / step", "to the power"),
         Mutant("no early stop", "if len(finished) == beams:", "if step == steps:", "stop as soon as"),
+        Mutant(
+            "cache of the wrong parents",
+            "cache.reorder_cache(parents[going_on])",
+            "cache.reorder_cache(parents[: len(going_on)])",
+            "parents of the ways that go on",
+        ),
+        Mutant("all finished kept", "one[0])[:beams]", "one[0])", "miss when to stop"),
         Mutant("squeezed", "texts[going_on], scores", "texts[going_on].squeeze(), scores", "stopped with"),
         Mutant("another default", "length_penalty: float = 1.0", "length_penalty: float = 0.0", "by default"),
     ),
@@ -139,7 +165,10 @@ def check_beam_search(answer: Answer, dice: Dice) -> None:
         return
     first = next(i for i, (got, right) in enumerate(zip(came, exact, strict=True)) if got != right)
     prompt, beams, steps, penalty, end = cases[first]
-    hint = next((_SLIPS[slip] for slip, texts in slipped.items() if texts == came), _ELSE)
+    slipped |= {slip: [_search(think, *case, slip=slip) for case in cases] for slip in _MORE}
+    hint = either(((_SLIPS | _MORE)[slip] for slip, texts in slipped.items() if texts == came), _ELSE)
+    if came == [text[:-1] if text[-1] == case[-1] else text for text, case in zip(exact, cases, strict=True)]:
+        hint = "The end token belongs to the text: do not cut it off."
     if came[first][: len(prompt)] != prompt:
         hint = "Return the prompt and the new tokens."
     raise Failed(

@@ -8,7 +8,7 @@ from typing import Any
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, came, expect
+from llmsafety_lab.checking.expect import Failed, came, either, expect
 
 Edges = dict[int, dict[str, int]]
 Lifted = dict[int, dict[int, int]]
@@ -80,6 +80,9 @@ def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
         "You strip the tokens. A blank is a character like the others.": _lifted(
             automaton, vocabulary, lambda start, text: some(start, text.strip())
         ),
+        "You change the case of the tokens: A is another character than a.": _lifted(
+            automaton, vocabulary, lambda start, text: some(start, text.lower())
+        ),
         "Tokens of several characters are missing: the model knows few words letter by letter.": _lifted(
             automaton, single, some
         ),
@@ -89,14 +92,52 @@ def _wrong(automaton: Edges, vocabulary: dict[int, str]) -> dict[str, Lifted]:
     }
 
 
+def _more(automaton: Edges, vocabulary: dict[int, str], exact: Lifted) -> dict[str, Any]:
+    """Return what comes of mistakes that a draw need not tell apart."""
+
+    def walk(text: Callable[[str], str]) -> Lifted:
+        return _lifted(automaton, vocabulary, lambda start, one: _walk(automaton, start, text(one)) if one else None)
+
+    return {
+        "You looked at a token's last character only.": walk(lambda text: text[-1:]),
+        "You read each token from its end: its first character comes first.": walk(lambda text: text[::-1]),
+        "You looked at a token's first two characters only.": walk(lambda text: text[:2]),
+        "A token that leads to a state without a way out is allowed, too: such a state is where the form ends.": (
+            {start: {token: to for token, to in edges.items() if automaton[to]} for start, edges in exact.items()}
+        ),
+        "A blank is a character like the others: tokens of blanks are missing.": {
+            start: {token: to for token, to in edges.items() if vocabulary[token].strip()}
+            for start, edges in exact.items()
+        },
+        "Tokens of a single character are missing.": {
+            start: {token: to for token, to in edges.items() if len(vocabulary[token]) > 1}
+            for start, edges in exact.items()
+        },
+        "A token leads to the state after its last character: you return the one before it.": {
+            start: {token: _walk(automaton, start, vocabulary[token][:-1]) for token in edges}
+            for start, edges in exact.items()
+        },
+    }
+
+
 def _plain(reply: Any, automaton: Edges) -> Lifted:
     """Return the answer as a dict for each state, or fail."""
     expected = "a dict that holds for each state a dict from allowed tokens to next states"
     if not isinstance(reply, dict) or not all(isinstance(edges, dict) for edges in reply.values()):
         raise Failed("The answer has the wrong form.", expected=expected, got=came(reply))
     missing = [state for state in automaton if state not in reply]
-    hint = "The states are the keys of the automaton, whatever they are: not numbers from 0 on."
+    hint = "The answer has each key of the automaton, and under it the tokens allowed there."
+    if set(reply) == set(range(len(automaton))):
+        hint = "The states are the keys of the automaton, whatever they are: not numbers from 0 on."
+    elif not any(automaton[state] for state in missing):
+        hint = "A state without a way out is a state, too: it gets an empty dict."
     expect(not missing, f"State {missing[:1]} is missing.", expected=expected, got=f"states {list(reply)}", hint=hint)
+    for edges in reply.values():
+        wrong = [token for token in edges if type(token) is not int]
+        expect(not wrong, "A key is no token.", expected="ids", got=wrong[:1], hint="The keys are ids, and not texts.")
+        odd = [after for after in edges.values() if type(after) is not int]
+        hint = "A token that gets stuck is not allowed: leave it out." if odd[:1] == [None] else ""
+        expect(not odd, "A token leads to what is no state.", expected="a state", got=repr(odd[:1])[1:-1], hint=hint)
     return reply
 
 
@@ -146,18 +187,27 @@ def _plain(reply: Any, automaton: Edges) -> Lifted:
             "for text, token in {w: t for t, w in vocabulary.items()}.items():",
             "the same text",
         ),
+        Mutant("two characters", "for character in text:", "for character in text[:2]:", "first two characters"),
+        Mutant("blanks left out", "if text and state", "if text.strip() and state", "of blanks are missing"),
+        Mutant(
+            "ends left out",
+            "if text and state is not None:",
+            "if text and state is not None and automaton[state]:",
+            "without a way out",
+        ),
+        Mutant("lower case", "for character in text:", "for character in text.lower():", "case of the tokens"),
         Mutant(
             "states counted", "for start in automaton:", "for start in range(len(automaton)):", "keys of the automaton"
         ),
     ),
 )
 def check_constrain(answer: Answer, dice: Dice) -> None:
-    letters = "abc de"
-    for _ in range(60):
+    letters = "abC de"
+    for _ in range(300):
         states = dice.integer(4, 6)
         automaton: Edges = {}
         for state in range(states):
-            leaving = {letters[dice.integer(0, 5)] for _ in range(3)} if state else {"a", "b", "c"}
+            leaving = {letters[dice.integer(0, 5)] for _ in range(3)} if state else {"a", "b", "C"}
             automaton[3 * state] = {letter: 3 * dice.integer(0, states - 1) for letter in sorted(leaving)}
         automaton[3 * states - 3] = {}
         words = {"", *letters}
@@ -167,11 +217,17 @@ def check_constrain(answer: Answer, dice: Dice) -> None:
         exact = _right(automaton, vocabulary)
         wrong = _wrong(automaton, vocabulary)
         every = [exact, *wrong.values()]
-        if len({str(one) for one in every}) == len(every):
+        told = exact not in _more(automaton, vocabulary, exact).values()
+        if told and len({str(one) for one in every}) == len(every):
             break
     got = _plain(answer(automaton, vocabulary), automaton)
-    slip = next((words for words, slipped in wrong.items() if got == slipped), "")
-    hint = slip or "Walk the automaton character by character from each state; keep a token if you never get stuck."
+    wrong |= _more(automaton, vocabulary, exact)
+    hint = "Walk the automaton character by character from each state; keep a token if you never get stuck."
+    if any(len(edges) > len(exact[state]) for state, edges in got.items()):
+        hint += " Yours lets tokens pass that get stuck: what happens where no way leads on?"
+    if any(len(edges) < len(exact[state]) for state, edges in got.items()):
+        hint += " Yours leaves out tokens that fit: does each begin anew at the state that you are asked about?"
+    hint = either((words for words, slipped in wrong.items() if got == slipped), hint)
     for state, edges in exact.items():
         expect(
             got[state] == edges,

@@ -59,6 +59,13 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
             "return best, places % every.shape[1], places // every.shape[1]",
             "swapped",
         ),
+        Mutant(
+            "divided by count",
+            "places // every.shape[1], places % every.shape[1]",
+            "places // count, places % count",
+            "size of the vocabulary",
+        ),
+        Mutant("the best beam only", "every.flatten().topk", "every[scores.argmax()].topk", "only the best beam"),
         Mutant("normalised over beams", "log_softmax(dim=-1)", "log_softmax(dim=0)", "over the vocabulary"),
         Mutant("count ignored", "min(count, every.numel())", "min(2 * len(scores), every.numel())", "as many as count"),
         Mutant("one beam's ways", "every.numel()", "every.shape[1]", "as many as count"),
@@ -72,7 +79,7 @@ def _best(every: Tensor, count: int) -> list[tuple[float, int, int]]:
     ),
 )
 def check_extend(answer: Answer, dice: Dice) -> None:
-    beams, vocabulary = dice.integer(3, 4), dice.integer(7, 9)
+    beams, vocabulary = dice.integer(3, 4), dice.integer(9, 11)
     count = 2 * beams
     many = "Return as many as count says, of all beams together; fewer only where there are fewer ways."
     long_ago = -2000 - 100 * float(dice.uniform(1))
@@ -90,9 +97,18 @@ def check_extend(answer: Answer, dice: Dice) -> None:
                 "You added probabilities to log-probabilities: take the logarithm of the softmax.": (
                     scores[:, None] + logits.softmax(-1)
                 ),
-                "Add the scores: a beam that was improbable so far stays improbable.": logits.log_softmax(-1),
+                "Add the scores, after the log-softmax: a beam improbable so far stays so.": logits.log_softmax(-1),
                 "Your softmax runs over the beams: it has to run over the vocabulary.": (
                     scores[:, None] + logits.log_softmax(0)
+                ),
+                "Your softmax runs over all beams together. Each beam has its own; the scores are added after it.": (
+                    (scores[:, None] + logits).flatten().log_softmax(0).view_as(logits)
+                ),
+                "You subtract the scores: add them. They are logarithms of probabilities, and so negative.": (
+                    logits.log_softmax(-1) - scores[:, None]
+                ),
+                "You multiply logarithms: the product of probabilities is the sum of their logarithms.": (
+                    scores[:, None] * logits.log_softmax(-1)
                 ),
             }
             every = scores[:, None] + logits.log_softmax(-1)
@@ -108,10 +124,22 @@ def check_extend(answer: Answer, dice: Dice) -> None:
                 f"The scores are not finite{when}.",
                 expected=exact[0][0],
                 got=float(got[0][0]),
-                hint="A product of many probabilities underflows to 0. Add logarithms, never go back to probabilities.",
+                hint="The scores are logarithms already, and negative: they have no logarithm."
+                if bool(got[0].isnan().any())
+                else "A product of many probabilities underflows to 0. Add logarithms, never go back to probabilities.",
             )
         mistakes = {words: _scores(_best(one, count)) for words, one in wrong.items()}
-        mistakes["The order is turned round: the best first."] = _scores(exact).flip(0)
+        if torch.allclose(got[0].sort(descending=True).values, _scores(exact), rtol=0, atol=near):
+            mistakes["These are the right ways in the wrong order: the best first."] = got[0]
+        mistakes["These are the worst ways: take the largest scores."] = -_scores(_best(-every, count))
+        alone = scores.argmax()
+        mistakes["You extend only the best beam: another beam's token may be better than its second."] = _scores(
+            _best(every[alone, None], count)
+        )
+        mistakes["These are the log-probabilities of the tokens alone: return them with the beams' scores added."] = (
+            _scores([(score - float(scores[b]), b, t) for score, b, t in exact])
+        )
+        mistakes["You return probabilities: return their logarithms."] = _scores(exact).exp()
         expect_close(got[0], _scores(exact), f"The scores{when}", tolerance=near, mistakes=mistakes, hint=hint)
         came = list(zip(got[1].long().tolist(), got[2].long().tolist(), strict=True))
         swapped = came == [(token, beam) for beam, token in places]
@@ -122,7 +150,8 @@ def check_extend(answer: Answer, dice: Dice) -> None:
             got=f"{came}",
             hint="Beams and tokens are swapped."
             if swapped
-            else "A place in the flat list is beam * vocabulary + token.",
+            else "A place in the flat list is beam * vocabulary + token: // and % by the size of the vocabulary give "
+            "the two. (So it is if the list has all ways of all beams, row after row: not turned, and not cut before.)",
         )
     more = _ways(answer(scores, logits, vocabulary + 2), vocabulary + 2, many)
     expect_close(more[0], _scores(_best(every, vocabulary + 2)), "The scores of more ways", tolerance=1e-2, hint=many)

@@ -64,7 +64,14 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
             "You divided the probabilities. Divide the logits; the softmax comes after all filters.": (
                 (logits.softmax(-1) / value).softmax(-1)
             ),
-            "These are the logits unchanged: divide them by the temperature.": logits.softmax(-1),
+            "The distribution is that of the logits unchanged (a number added or subtracted changes nothing): divide "
+            "them by the temperature.": logits.softmax(-1),
+            "You raised probabilities to a power and return them. Return logits: divide those.": (
+                (logits.softmax(-1) ** (1 / value)).softmax(-1)
+            ),
+            "Your softmax runs over the rows. Return the logits, divided by the temperature.": (
+                (logits / value).log_softmax(0).softmax(-1)
+            ),
             "You return probabilities. Return logits; the softmax comes after all filters.": (
                 (logits / value).softmax(-1).softmax(-1)
             ),
@@ -78,15 +85,24 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
     best = logits.argmax(-1, keepdim=True)
     together = logits.mean(0, keepdim=True).argmax(-1, keepdim=True).expand(batch, 1)
     called = answer.trace(logits, 0)
-    got = expect_tensor(called.value, logits.shape, "The answer at temperature 0")
+    hint = "At 0 each row's largest logit stays as it is, and all others become minus infinity."
+    got = expect_tensor(called.value, logits.shape, "The answer at temperature 0", hint=hint)
     mistakes = {
         "Your answer divides by zero. Temperature 0 is a case of its own: only the largest logit is left.": (
             logits / 0.0
         ),
         "You keep one token for all texts: take the largest logit of each row.": _winners(logits, together, -math.inf),
         "A logit of 0 is not a probability of 0: set the others to minus infinity.": _winners(logits, best, 0.0),
+        "You keep one logit of the whole tensor: keep the largest of each row.": (
+            logits.masked_fill(logits < logits.max(), -math.inf)
+        ),
+        "You keep the smallest logit of each row: keep the largest.": (
+            _winners(logits, logits.argmin(-1, keepdim=True), -math.inf)
+        ),
+        "You return probabilities, 0 and 1. Return logits: minus infinity in place of 0, the logit itself in place "
+        "of 1.": torch.zeros_like(logits).scatter(-1, best, 1.0),
+        "You return the logits unchanged at 0: all but the largest of each row must become minus infinity.": logits,
     }
-    hint = "At 0 keep each row's largest logit and set all others to minus infinity."
     if bool(got.isfinite().all()):
         hint += " That is -math.inf: with any other number a token that is forbidden keeps a chance."
     exact = _winners(logits, best, -math.inf)
@@ -96,7 +112,13 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
     exact = _winners(many, many.argmax(-1, keepdim=True), -math.inf)
     for value, right in ((tau, many / tau), (0, exact)):
         hint = "There may be any number of leading dimensions: the vocabulary is the last, -1."
-        logs = {"You return log-probabilities: return the logits, divided.": (many / (value or 1)).log_softmax(-1)}
+        divided = many / (value or 1)
+        logs = {
+            "You return log-probabilities: return the logits, divided.": divided.log_softmax(-1),
+            "You subtracted the largest logit. The softmax stays the same, but the logits do not: only divide.": (
+                divided - divided.amax(-1, keepdim=True)
+            ),
+        }
         what = "The answer for logits of three dimensions"
         expect_close(answer(many, value), right, what, mistakes=logs, hint=hint)
 
@@ -132,7 +154,45 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
     short = ranked * (ranked.cumsum(-1) <= p)
     rising, upwards = every.sort(dim=-1)
     least = rising * (rising.cumsum(-1) - rising < p)
+    sums = torch.zeros_like(every).scatter(-1, upwards, least / least.sum(-1, keepdim=True))
+    sizes = _kept(logits, p).sum(-1, keepdim=True)
+    places = torch.arange(logits.shape[-1])
+
+    def first(count: Tensor) -> Tensor:
+        """Return the distribution over the most probable tokens, as many as ``count`` says for each row."""
+        some = ranked * (places < count)
+        return torch.zeros_like(every).scatter(-1, order, some / some.sum(-1, keepdim=True))
+
     return {
+        "You keep a token more than it takes: the set is complete with the token that crosses p.": first(sizes + 1),
+        "Each row has its own nucleus: you keep as many tokens in every row as in the largest.": first(sizes.max()),
+        "Each row has its own nucleus: you keep as many tokens in every row as in the first.": first(sizes[:1]),
+        "You keep too little: the probabilities (not logits) that stay have to sum to p, and not to 1 - p.": _nucleus(
+            logits, 1 - p
+        ),
+        "You keep what lies outside the nucleus, and give 0 to the nucleus.": (
+            (every - held) / (every - held).sum(-1, keepdim=True)
+        ),
+        "You compare each token's own probability with p. It is their sum, from the largest on, that has to reach p.": (
+            every * (every >= p) / (every * (every >= p)).sum(-1, keepdim=True)
+        ),
+        "You compare each token's own probability with 1 - p. It is the sum of those kept that has to reach p.": (
+            every * (every >= 1 - p) / (every * (every >= 1 - p)).sum(-1, keepdim=True)
+        ),
+        "gather with the order of the sort does not undo the sort: scatter with it does.": (
+            (held / held.sum(-1, keepdim=True)).sort(-1, descending=True).values.gather(-1, order)
+        ),
+        "You return logits, minus infinity outside the nucleus: take their softmax, and return probabilities.": (
+            logits.masked_fill(held == 0, -math.inf)
+        ),
+        "You divide by p. The nucleus holds a little more than p: divide by what it holds.": held / p,
+        "You divide by the sum of all rows: each row has to sum to 1.": held / held.sum(),
+        "All tokens of your nucleus are equally probable: keep their probabilities, and divide by the sum.": (
+            (held > 0).double() / sizes
+        ),
+        "Minus infinity belongs into logits. You put it into probabilities, and took a softmax of those.": (
+            every.masked_fill(held == 0, -math.inf).softmax(-1)
+        ),
         "The probabilities do not sum to 1: divide by what the nucleus holds.": held,
         "You leave out the token that crosses p: with it the set holds at least p, without it less.": (
             torch.zeros_like(every).scatter(-1, order, short / short.sum(-1, keepdim=True))
@@ -140,9 +200,7 @@ def _wrong_nuclei(logits: Tensor, p: float) -> dict[str, Tensor]:
         "Your probabilities are sorted. Put them back into the order of the vocabulary.": (
             (held / held.sum(-1, keepdim=True)).sort(-1, descending=True).values
         ),
-        "You started from the least probable token: sort in descending order.": torch.zeros_like(every).scatter(
-            -1, upwards, least / least.sum(-1, keepdim=True)
-        ),
+        "You keep too much: sum over the vocabulary, from the most and not from the least probable token on.": sums,
         "A softmax of probabilities gives tokens outside the nucleus a chance: divide by the sum.": held.softmax(-1),
         "You cut at p times the largest probability: that is min-p. Here the probabilities kept have to sum to p.": (
             _min_p(every, p)
@@ -208,7 +266,7 @@ def check_nucleus(answer: Answer, dice: Dice) -> None:
             and int(sizes.max()) < logits.shape[1] - 1
             and int(sizes.min()) < int(sizes.max())
             and bool((sums < 1).any())
-            and all(float((_nucleus(logits, p) - one).abs().max()) > 0.001 for one in wrong.values())
+            and not any(torch.allclose(_nucleus(logits, p), one, rtol=0, atol=0.001) for one in wrong.values())
         ):
             break
     hint = "Keep the most probable tokens until they hold at least p, and divide by what they hold."

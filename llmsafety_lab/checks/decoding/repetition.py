@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -105,6 +107,32 @@ def check_repetition(answer: Answer, dice: Dice) -> None:
         "You penalised every token: look at which ones stand in the text.": pulled,
         "You left out the last token of the text.": torch.where(_seen(ids[:, :-1], vocabulary).any(1), pulled, logits),
         "You left out the first token of the text.": torch.where(_seen(ids[:, 1:], vocabulary).any(1), pulled, logits),
+        "You leave negative logits as they are: multiply those by the penalty.": torch.where(
+            seen & (logits > 0), pulled, logits
+        ),
+        "You have it the wrong way round: divide a positive logit, multiply a negative one.": (
+            torch.where(seen, torch.where(logits < 0, logits / penalty, logits * penalty), logits)
+        ),
+        "You forbid what is in the text. The penalty makes it less probable, and not impossible.": (
+            logits.masked_fill(seen, -math.inf)
+        ),
+        "Tokens that are not in the text keep their logits: yours became 0.": torch.where(seen, pulled, 0),
+        "You penalised the last token of the text only.": torch.where(
+            _seen(ids[:, -1:], vocabulary).any(1), pulled, logits
+        ),
+        "You penalised only tokens that occur more than once: once is enough.": torch.where(times > 1, pulled, logits),
+        "You subtracted the penalty for each time. That is the frequency penalty; this one scales, and once.": (
+            logits - penalty * times
+        ),
+        "You penalised the first tokens of the vocabulary: the ids say which ones are in the text, and not how many.": (
+            torch.where(torch.arange(vocabulary) < ids.shape[1], pulled, logits)
+        ),
+        "You made log-probabilities of the logits first: scale the logits themselves.": (
+            torch.where(seen, logits.log_softmax(-1) * penalty, logits)
+        ),
+        "You set what became negative to 0: a negative logit is multiplied by the penalty.": (
+            torch.where(seen, (logits / penalty).clamp(min=0), logits)
+        ),
         "The logits are unchanged.": logits,
     }
     hint = "For each token in the text: a positive logit is divided by the penalty, a negative one multiplied by it."

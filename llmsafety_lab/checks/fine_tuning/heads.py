@@ -38,6 +38,7 @@ from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_t
         Mutant("always training", "self.train(was_training)", "self.train()", "as you found it"),
         Mutant("dropout alone", "self.train(was_training)", "self.dropout.train(was_training)", "as you found it"),
         Mutant("turned round", "self.train(was_training)", "self.train(not was_training)", "as you found it"),
+        Mutant("no dropout any more", "self.eval()\n", "self.dropout.p = 0\n", "do not change the dropout layer"),
         Mutant("with gradients", "with torch.no_grad():", "if True:", "without gradients"),
         Mutant(
             "frozen",
@@ -80,10 +81,14 @@ def check_predict(answer: Answer, dice: Dice) -> None:
             "There is not one row for every text.",
             expected=[texts, classes],
             got=list(first.shape),
-            hint="The last batch may be smaller than the others; it counts.",
+            hint="A text is in two batches: range(0, len(vectors), batch_size) gives where each begins."
+            if first.shape[0] > texts
+            else "range(0, len(vectors), batch_size) gives where each batch begins. The last one may be smaller, and "
+            "counts. Put all of them together with torch.cat.",
         )
     second = head.predict(vectors, batch_size)
-    first = expect_tensor(first, (texts, classes), "The table of probabilities")
+    form = "One tensor, with a row for each text and a column for each class: torch.cat of the batches, then softmax."
+    first = expect_tensor(first, (texts, classes), "The table of probabilities", hint=form)
     second = expect_tensor(second, (texts, classes), "The table of probabilities")
     expect(
         torch.equal(first, second),
@@ -101,6 +106,14 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         mistakes={
             "These are logits. Each row has to sum to 1: take the softmax.": logits,
             "The softmax has to run over the classes, the last dimension, and not over the texts.": logits.softmax(0),
+            "The softmax has to run over the classes, and not over the texts of a batch.": torch.cat(
+                [batch.softmax(0) for batch in logits.split(batch_size)]
+            ),
+            "You take the softmax twice: forward gives logits, and predict takes their softmax once.": (
+                logits.softmax(-1).softmax(-1)
+            ),
+            "These are log-probabilities: softmax, and not log_softmax.": logits.log_softmax(-1),
+            "The probabilities of a text have to sum to 1: softmax, and not sigmoid.": logits.sigmoid(),
         },
         hint="The probabilities are the softmax of what forward gives, with dropout off.",
     )
@@ -134,6 +147,12 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         head.train(training)
         left = head.trace("predict", vectors, batch_size).modes
         one, two = (expect_tensor(head(vectors), (texts, classes), "What forward gives") for _ in range(2))
+        expect(
+            left or not training or not torch.equal(one, two),
+            "After predict the module is in training mode, and dropout is off all the same.",
+            hint="Two calls in training mode give the same answer. Switch dropout off by self.eval() alone: do not "
+            "change the dropout layer, and leave it in forward.",
+        )
         expect(
             torch.equal(one, two) is not training and not left,
             f"After predict the module is in {other} mode, and it was in {name} mode before.",

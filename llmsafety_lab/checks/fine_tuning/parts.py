@@ -31,7 +31,7 @@ def _sentence(dice: Dice, label: int) -> str:
     return " ".join(words[i] for i in torch.randperm(len(words), generator=dice.generator).tolist())
 
 
-def matrix(got: Any, shape: tuple[int, int], what: str) -> Tensor:
+def matrix(got: Any, shape: tuple[int, int], what: str, hint: str = "") -> Tensor:
     """Return a two-dimensional answer as a tensor, whether it came as an array, a tensor or lists."""
     if isinstance(got, np.ndarray):
         got = torch.from_numpy(got)
@@ -40,7 +40,7 @@ def matrix(got: Any, shape: tuple[int, int], what: str) -> Tensor:
             got = torch.tensor(got, dtype=torch.float64)
         except (ValueError, TypeError, RuntimeError):
             raise Failed(f"{what} is a list that is no table of numbers.", expected=f"a table of {shape}") from None
-    return expect_tensor(got, shape, what)
+    return expect_tensor(got, shape, what, hint=hint)
 
 
 @exercise(
@@ -77,6 +77,7 @@ def matrix(got: Any, shape: tuple[int, int], what: str) -> Tensor:
             "model.predict_proba(words.transform(test_texts))[:, ::-1]",
             "order of their numbers",
         ),
+        Mutant("balanced classes", "C=5, ", 'C=5, class_weight="balanced", ', "prescribed settings"),
         Mutant("another C", "C=5, ", "", "prescribed settings"),
         Mutant("single words", "ngram_range=(1, 2)", "ngram_range=(1, 1)", "prescribed settings"),
         Mutant("counts as they are", "sublinear_tf=True, ", "", "prescribed settings"),
@@ -86,11 +87,11 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    labels = [i % 3 for i in range(60)]
+    labels = [0, 1, 2, 0, 1] * 12
     train = [_sentence(dice, label) for label in labels]
     asked = [0, 1, 2, 0, 1, 2, 2, 1, 0]
     test = [_sentence(dice, label) + " zebra" for label in asked]
-    hint = "Return model.predict_proba of the test texts: a row for each text, a column for each class."
+    hint = "Return model.predict_proba of the test texts as it is: a row for each text, a column for each class."
     try:
         came = answer(train, labels, test)
     except Failed as failure:
@@ -104,7 +105,7 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
         raise Failed(
             "The answer is one number for each text.", got=list(came.shape), expected=[len(test), 3], hint=hint
         )
-    got = matrix(came, (len(test), 3), "The table of probabilities")
+    got = matrix(came, (len(test), 3), "The table of probabilities", hint)
     sums = got.sum(1)
     expect(
         bool((got >= 0).all()) and bool((sums - 1).abs().max() < 1e-6),
@@ -121,7 +122,8 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
         got=right,
         hint="The columns have to stand in the order of their numbers, 0 first, as predict_proba gives them."
         if turned >= 0.7
-        else "Fit the logistic regression on the tf-idf of the training texts and their labels.",
+        else "Fit the logistic regression on the tf-idf of the training texts (words and pairs) and their labels. The "
+        "rows of the answer follow the order of the test texts.",
     )
     beside = [f"{_pick(dice, FILLERS)} zebra zebra {_pick(dice, WORDS[0])}" for _ in range(12)]
     again = matrix(answer(train, labels, test + beside), (len(test) + len(beside), 3), "The table of probabilities")
@@ -135,11 +137,18 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
     )
     words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
     model = LogisticRegression(C=5, max_iter=1000).fit(words.fit_transform(train), labels)
+    exact = torch.from_numpy(model.predict_proba(words.transform(test)))
     expect_close(
         got,
-        torch.from_numpy(model.predict_proba(words.transform(test))),
+        exact,
         "The table of probabilities, compared with that of the prescribed settings,",
         tolerance=1e-3,
+        mistakes={
+            "These are decisions, 0 or 1, and not probabilities: predict_proba, not predict.": (
+                torch.nn.functional.one_hot(exact.argmax(1), 3)
+            ),
+            "predict_proba gives probabilities already: no softmax after it.": exact.softmax(1),
+        },
         hint="TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2)) and LogisticRegression(C=5, max_iter=1000).",
     )
 
@@ -174,6 +183,7 @@ def check_baseline(answer: Answer, dice: Dice) -> None:
             "scores.softmax(-1) * mask / (scores.softmax(-1) * mask).sum(-1, keepdim=True)",
             "before the softmax",
         ),
+        Mutant("not at 0", "nn.init.zeros_(self.score.weight)", "nn.init.ones_(self.score.weight)", "nn.init.zeros_"),
         Mutant("a low score", 'float("-inf")', "-20.0", "minus infinity"),
         Mutant(
             "padding on the right",
@@ -239,6 +249,19 @@ def check_pool(answer: Answer, dice: Dice) -> None:
                 scores.softmax(-1) * mask
             ),
             "This is the plain mean over all places, padding included: use the weights.": values.mean(1),
+            "This is the plain mean over the tokens: weight each by the softmax of the scores.": (
+                pooled(mask) / mask.sum(1, keepdim=True)
+            ),
+            "Your softmax runs over the texts: it has to run over the tokens of a text, dim=-1.": pooled(
+                scores.masked_fill(mask == 0, -torch.inf).softmax(0).nan_to_num()
+            ),
+            "The weights sum to 1 already: take the sum, and no mean.": pooled(exact) / 7,
+            "Zeros in place of the padding's vectors get a score of 0, and exp(0) is 1: set their scores to minus "
+            "infinity.": pooled((scores * mask).softmax(-1) * mask),
+            "Your mask is turned round: the padding is where it is 0.": pooled(
+                scores.masked_fill(mask == 1, -torch.inf).softmax(-1)
+            ),
+            "The weights of a text have to sum to 1: softmax, and not sigmoid.": pooled(scores.sigmoid() * mask),
             "You take the first places for the tokens. Padding may stand on the left, too: ask the mask.": pooled(
                 scores.masked_fill(right == 0, -torch.inf).softmax(-1)
             ),
@@ -254,15 +277,24 @@ def check_pool(answer: Answer, dice: Dice) -> None:
     expect_gradient(called.gradients[0][""], by_hidden, "the layers before it", tolerance=1e-4, hint=cut)
     spoilt = hidden + 1e6 * (mask == 0)[..., None] * weight.sign()
     real = mask.double()
-    for module, weights, when in (
-        (pool, exact, "with large numbers in the padding"),
-        (answer.new(width), real / real.sum(1, keepdim=True), "with large numbers in the padding and a new module"),
+    for module, weights, when, hint in (
+        (
+            pool,
+            exact,
+            "with large numbers in the padding",
+            "The padding takes part: set its scores to minus infinity before the softmax, so that it cannot matter.",
+        ),
+        (
+            answer.new(width),
+            real / real.sum(1, keepdim=True),
+            "with large numbers in the padding and a new module",
+            "A new module gives the plain mean of the tokens: its weights are all 0, by nn.init.zeros_.",
+        ),
     ):
         expect_close(
             module(spoilt, mask),
             pooled(weights),
             f"The pooled vector, {when},",
             tolerance=1e-5,
-            hint="The padding takes part: what stands there must not matter. Set its scores to minus infinity before "
-            "the softmax; after it, huge padding has taken all the weight. A new module's scores are all 0.",
+            hint=hint,
         )

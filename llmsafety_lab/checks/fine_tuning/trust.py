@@ -11,7 +11,7 @@ from torch import Tensor
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number, expect_unchanged
+from llmsafety_lab.checking.expect import Failed, either, expect, expect_close, expect_number, expect_unchanged
 from llmsafety_lab.checks.fine_tuning.parts import MEASURES, matrix
 
 
@@ -26,7 +26,13 @@ def _by_bins(confidence: Tensor, right: Tensor, bins: int) -> list[tuple[int, fl
     return [(int(i.sum()), float((right[i] - confidence[i]).mean())) for i in inside if i.any()]
 
 
-def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, dict[str, float]]:
+def _of(place: Tensor, confidence: Tensor, right: Tensor) -> float:
+    """Return the error with other bins."""
+    return sum(float((right - confidence)[place == one].sum().abs()) for one in place.unique()) / len(place)
+
+
+def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Return the error, and what mistakes give: those that every draw tells apart, and others."""
     right = (probabilities.argmax(1) == labels).double()
     confidence = probabilities.max(1).values
     rows = _by_bins(confidence, right, bins)
@@ -55,7 +61,38 @@ def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, di
         "This is the largest gap. Expected calibration error is the mean gap.": max(abs(gap) for _, gap in rows),
         "This is the squared gap. Take the absolute value.": sum(count * gap**2 for count, gap in rows) / texts,
     }
-    return exact, wrong
+    every, top = probabilities, confidence.max() - confidence.min()
+    more = {
+        "You divide by nothing: the weight of a bin is its share of the texts.": exact * texts,
+        "You divide by the number of bins: the weight of a bin is its share of the texts.": exact * texts / bins,
+        "This is the root of the mean square. Take the absolute value, and no root.": (
+            sum(count * gap**2 for count, gap in rows) / texts
+        )
+        ** 0.5,
+        "You compare each text's confidence with 0 or 1. Compare a bin's mean with its share of right answers.": float(
+            (right - confidence).abs().mean()
+        ),
+        "You compare confidence with the share of wrong answers: with the share that is right.": sum(
+            n * abs(g) for n, g in _by_bins(confidence, 1 - right, bins)
+        )
+        / texts,
+        "Your bins hold equally many texts: they have to be of equal width from 0 to 1.": _of(
+            confidence.argsort().argsort() * bins // texts, confidence, right
+        ),
+        "Your bins begin at the smallest confidence: they cut 0 to 1 into equal widths.": _of(
+            torch.ceil((confidence - confidence.min()) / top * bins).clamp(min=1), confidence, right
+        ),
+        "You round to the nearest end of a bin: a confidence in (0, 1/n] belongs to the first.": _of(
+            (confidence * bins).round(), confidence, right
+        ),
+        "Your bins are one too few: n + 1 ends make n bins.": _of((confidence * (bins - 1)).ceil(), confidence, right),
+        "You do not use `bins`.": _of((confidence * 15).ceil(), confidence, right),
+        "You do not use `bins`: yours are ten.": _of((confidence * 10).ceil(), confidence, right),
+        "Only the largest probability of a text counts, and not every class's.": float(
+            (every - torch.nn.functional.one_hot(labels, every.shape[1])).abs().sum() / texts
+        ),
+    }
+    return exact, wrong, more
 
 
 @exercise(
@@ -74,6 +111,7 @@ def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, di
             "(len(truth) / len(np.unique(bin_of)), ",
             "weight each bin",
         ),
+        Mutant("bins ignored", "(probabilities, labels, bins)\n", "(probabilities, labels, 10)\n", "not use `bins`"),
         Mutant("signs cancel", "count * abs(right - confidence)", "count * (right - confidence)", "cancel"),
         Mutant("class 1", "confidence, right = rows.max(1)", "confidence, right = rows[:, 1]", "that of class 1"),
         Mutant(
@@ -99,22 +137,24 @@ def _errors(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[float, di
 )
 def check_ece(answer: Answer, dice: Dice) -> None:
     for _ in range(60):
-        texts, bins, classes = dice.integer(40, 60), dice.integer(6, 12), dice.integer(3, 4)
+        texts, bins, classes = dice.integer(40, 60), dice.integer(6, 9), dice.integer(3, 4)
         probabilities = _probabilities(dice, texts, classes, 2.0)
         labels = torch.where(dice.uniform(texts) < 0.55, probabilities.argmax(1), dice.integers(0, classes - 1, texts))
-        exact, wrong = _errors(probabilities, labels, bins)
+        exact, wrong, more = _errors(probabilities, labels, bins)
         values = [exact, *(value for says, value in wrong.items() if "at the end" not in says)]
         if min(abs(a - b) for i, a in enumerate(values) for b in values[:i]) > 1e-3:
             break
     got = expect_number(answer(probabilities.numpy(), labels.tolist(), bins), "The error")
-    hint = next((says for says, value in wrong.items() if abs(got - value) < 1e-6), "")
+    hint = either(
+        (says for says, value in (wrong | more).items() if abs(got - value) < 1e-6),
+        "In each bin: how many texts, their mean confidence, the share that is right. Bins are (0, 1/n], ...",
+    )
     expect(
         abs(got - exact) < 1e-6,
         f"The error of {texts} texts in {bins} bins is wrong.",
         expected=exact,
         got=got,
-        hint=hint
-        or "In each bin: how many texts, their mean confidence, the share that is right. Bins are (0, 1/n], ...",
+        hint=hint,
     )
     sure = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     for labels_of, expected in (([1, 0], 0.0), ([0, 1], 1.0), ([1, 1], 0.5)):
@@ -210,7 +250,7 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         best = _best_temperature(logits, labels)
         large = "For logits in the thousands exp is infinite, or 0 in a whole row: subtract each row's largest first."
         called = answer.trace(logits.numpy(), labels.tolist())
-        got = expect_number(called.value, "The temperature", hint=large if shift else "")
+        got = expect_number(called.value, "The temperature", hint=large if shift else "One τ for all texts.")
         expect_unchanged(called, hint="`logits -= ...` changes the caller's array; `logits = logits - ...` does not.")
         if abs(got / best - 1) < 0.01:
             continue
@@ -223,7 +263,8 @@ def check_temperature(answer: Answer, dice: Dice) -> None:
         elif got < 1.1e-3:
             hint = "Such a τ makes the model ever surer of its own choice. The likelihood is that of the labels."
         elif got > 900:
-            hint = "You ended at an end of the range. Follow the slope of the loss downwards, not upwards."
+            hint = "You ended at an end of the range. Follow the slope of the loss downwards, not upwards; the softmax "
+            "in it is over the classes, and the logit that counts is that of the text's own label."
         else:
             hint = "The loss still falls towards another τ: search further, until τ moves by less than one per cent."
         raise Failed(
