@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-SCALE = 400 / np.log(10)
+POINTS = 400 / np.log(10)
 """Points of Elo for one unit of log-odds: 400 points are odds of ten to one."""
 
 

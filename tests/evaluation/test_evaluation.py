@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
 from llmsafety_lab.evaluation import (
-    SCALE,
+    POINTS,
     WordModel,
     best_on_fresh,
     best_weight,
@@ -190,7 +190,7 @@ def test_elo_by_hand() -> None:
     gap = 32.0
     move = 32 * (0.5 - 1 / (1 + 10 ** (-gap / 400)))
     np.testing.assert_allclose(found, [1016 + move, 984 - move])
-    assert SCALE * math.log(10) == pytest.approx(400)
+    assert POINTS * math.log(10) == pytest.approx(400)
 
 
 def test_intervals_of_strengths_are_around_them() -> None:

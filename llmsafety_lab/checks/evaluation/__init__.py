@@ -1,9 +1,9 @@
-"""The checks of the lab on evaluation, in its order: error bars, judges, selection, ranking, contamination."""
+"""The checks of the lab on evaluation, in its order: error bars, selection, judges, ranking, contamination."""
 
-from llmsafety_lab.checks.evaluation import contamination, errors, judges, ranking, selection
+from llmsafety_lab.checks.evaluation import contamination, judges, ranking, selection, uncertainty
 
 EXERCISES = (
-    errors.check_clustered,
+    uncertainty.check_clustered,
     selection.check_best,
     judges.check_kappa,
     judges.check_powered,

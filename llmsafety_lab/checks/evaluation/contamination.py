@@ -9,7 +9,7 @@ from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import expect, expect_number, expect_unchanged
-from llmsafety_lab.checks.evaluation.errors import PACKAGE
+from llmsafety_lab.checks.evaluation.uncertainty import PACKAGE
 
 SLIPS = {
     "zero": "The published order is one of the orders: add 1 above and below. Of 19 shuffled orders none can give a "
@@ -42,6 +42,20 @@ def _p(published: np.ndarray, shuffled: np.ndarray, slip: str = "") -> float:
         "t": float(stats.ttest_1samp(published - shuffled.mean(1), 0.0, alternative="greater").pvalue),
         "first": (1 + int((shuffled[0] >= published[0]).sum())) / (1 + draws),
     }.get(slip, (1 + above) / (1 + draws))
+
+
+def _drawn(dice: Dice, place: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw log-probabilities, two orders exactly as likely among them, where each mistake gives a p-value of its own."""
+    while True:
+        shards, draws = dice.integer(4, 7), dice.integer(19, 39)
+        shuffled = dice.integers(-60, -20, shards, draws).numpy().astype(float)
+        order = np.argsort(-shuffled.sum(0))
+        at = int(place * draws)
+        published = dice.integers(-60, -20, shards).numpy().astype(float)
+        published[-1] += shuffled[:, order[at]].sum() - published.sum()
+        shuffled[-1, order[at + 1]] += published.sum() - shuffled[:, order[at + 1]].sum()
+        if len({round(_p(published, shuffled, slip), 6) for slip in ("", *SLIPS)}) == len(SLIPS) + 1:
+            return published, shuffled
 
 
 @exercise(
@@ -81,13 +95,8 @@ def _p(published: np.ndarray, shuffled: np.ndarray, slip: str = "") -> float:
 )
 def check_order(answer: Answer, dice: Dice) -> None:
     for place in (0.15, 0.5, 0.75):
-        shards, draws = dice.integer(4, 7), dice.integer(19, 39)
-        shuffled = dice.integers(-60, -20, shards, draws).numpy().astype(float)
-        order = np.argsort(-shuffled.sum(0))
-        at = int(place * draws)
-        published = dice.integers(-60, -20, shards).numpy().astype(float)
-        published[-1] += shuffled[:, order[at]].sum() - published.sum()
-        shuffled[-1, order[at + 1]] += published.sum() - shuffled[:, order[at + 1]].sum()  # two are exactly as likely
+        published, shuffled = _drawn(dice, place)
+        shards, draws = shuffled.shape
         called = answer.trace(published, shuffled)
         got, exact = expect_number(called.value, "The p-value"), _p(published, shuffled)
         hint = next(

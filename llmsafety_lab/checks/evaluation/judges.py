@@ -9,8 +9,8 @@ from scipy import stats
 from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
-from llmsafety_lab.checking.expect import expect, expect_close, expect_number, expect_unchanged
-from llmsafety_lab.checks.evaluation.errors import PACKAGE, refuses, tensor, three
+from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_number, expect_unchanged
+from llmsafety_lab.checks.evaluation.uncertainty import PACKAGE, refuses, tensor, three
 
 
 def _kappa(first: list[str], second: list[str], slip: str = "") -> float:
@@ -101,6 +101,12 @@ def _labels(dice: Dice, words: list[str]) -> tuple[list[str], list[str]]:
             "chance explains everything",
         ),
         Mutant(
+            "refuses a constant rater",
+            "    if chance > 1 - 1e-12",
+            "    if min(len(set(one.tolist())), len(set(other.tolist()))) < 2",
+            "One of them says the same",
+        ),
+        Mutant(
             "0 / 0 is 1",
             'raise ValueError("both raters gave one and the same label to every item: kappa is 0 / 0")',
             "return 1.0",
@@ -124,6 +130,15 @@ def check_kappa(answer: Answer, dice: Dice) -> None:
     got = expect_number(answer(one, other), "Kappa of arrays of numbers")
     exact = _kappa([str(v) for v in one], [str(v) for v in other])
     expect(abs(got - exact) < 1e-6, "Kappa of arrays of numbers is wrong.", expected=exact, got=got)
+    mixed = [["no", "yes", "partly"][i] for i in dice.integers(0, 2, 12).tolist()] + ["yes", "no"]
+    for one, other in ((["no"] * len(mixed), mixed), (mixed, ["no"] * len(mixed))):
+        try:
+            got = expect_number(answer(one, other), "Kappa where one rater is constant")
+        except Failed as failed:
+            said = "One of them says the same to all items, the other does not: kappa is 0, no error."
+            raise Failed(said, expected=0.0, got=failed.got or failed.message) from None
+        said = "One of them says the same to all items, so they agree as often as chance."
+        expect(abs(got) < 1e-6, said, expected=0.0, got=got)
     refuses(
         answer, ["no"] * 9, ["no"] * 9, because="Both say the same to all items: chance explains everything, 0 / 0."
     )
@@ -160,9 +175,17 @@ def _powered(
         variance = weight**2 * rest.var() / len(rest) + gap.var() / len(gap)
     if slip == "spread":
         variance = weight**2 * rest.var(ddof=1) + gap.var(ddof=1)
+    if slip == "every":
+        every = np.concatenate([judged, rest])
+        mean = weight * every.mean() + gap.mean()
+        variance = weight**2 * every.var(ddof=1) / len(every) + gap.var(ddof=1) / len(gap)
     if slip == "errors":
         variance = (weight * rest.std(ddof=1) / len(rest) ** 0.5 + gap.std(ddof=1) / len(gap) ** 0.5) ** 2
     quantile = stats.norm.ppf(level if slip == "one side" else 0.975 if slip == "0.95" else (1 + level) / 2)
+    if slip == "t":
+        quantile = stats.t.ppf((1 + level) / 2, len(people) - 1)
+    if slip == "order":
+        return [mean - quantile * variance**0.5, mean, mean + quantile * variance**0.5]
     return [mean, mean - quantile * variance**0.5, mean + quantile * variance**0.5]
 
 
@@ -180,6 +203,10 @@ POWERED = {
     "biased": "Your variances divide by the count. From a sample they divide by the count minus one.",
     "spread": "These are variances of single items. A mean's variance is that divided by the number of items.",
     "errors": "You add standard errors. Variances of independent means add.",
+    "every": "You average the judge over all items. Take the rest alone: the items that people scored are used in the "
+    "correction already.",
+    "t": "You use Student's t. The quantile of the normal distribution is asked for.",
+    "order": "The order is (estimate, lower end, upper end).",
     "one side": "Your quantile leaves 1 - level on one side; half of that is left on each side.",
     "0.95": "The level is ignored: your interval is always the one of 0.95.",
 }
@@ -231,6 +258,18 @@ POWERED = {
             "Variances of independent",
         ),
         Mutant("one-sided", "(1 + level) / 2", "level", "on one side"),
+        Mutant(
+            "the judge over all items",
+            "    corrected = ",
+            "    more = np.concatenate([same, more])\n    corrected = ",
+            "over all items",
+        ),
+        Mutant(
+            "Student's t",
+            "stats.norm.ppf((1 + level) / 2)",
+            "stats.t.ppf((1 + level) / 2, len(human) - 1)",
+            "normal distribution is asked",
+        ),
         Mutant("people left alone", "    corrected = ", "    weight = 0.0\n    corrected = ", "left out"),
     ),
 )

@@ -10,7 +10,7 @@ from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, expect_close, expect_tensor, expect_unchanged, kind_of
-from llmsafety_lab.checks.evaluation.errors import PACKAGE, refuses, tensor
+from llmsafety_lab.checks.evaluation.uncertainty import PACKAGE, refuses, tensor
 
 
 def _fitted(first: np.ndarray, second: np.ndarray, score: np.ndarray, players: int) -> np.ndarray:
@@ -106,6 +106,14 @@ def _wrong(first: np.ndarray, second: np.ndarray, score: np.ndarray, players: in
             "return (strength - strength.mean()) * 400 / np.log(10)",
             "Elo's points",
         ),
+        Mutant(
+            "everybody scored and all are linked",
+            "if not (np.linalg.matrix_power(np.eye(players) + (points > 0), players) > 0).all():",
+            "if (points.sum(1) == 0).any() or not ("
+            "np.linalg.matrix_power(np.eye(players) + (points + points.T > 0), players)"
+            " > 0).all():",
+            "In each pair both scored",
+        ),
         Mutant("no refusal", "if not (np.linalg", "if False and not (np.linalg", "never"),
         Mutant(
             "refuses who never won",
@@ -139,6 +147,10 @@ def check_strengths(answer: Answer, dice: Dice) -> None:
     expect_close(_array(came, 3, "The strengths"), exact, "The strengths where one player only tied", tolerance=1e-3)
     score = np.where(second == (2 + turn) % 3, 1.0, np.where(first == (2 + turn) % 3, 0.0, score))
     refuses(answer, first, second, score, 3, because="One player never scored: the best strength is minus infinity.")
+    seats = torch.randperm(4, generator=dice.generator).numpy()
+    one_way = seats[[0, 1, 2, 3, 0]], seats[[1, 0, 3, 2, 2]], np.ones(5)
+    because = "In each pair both scored, but one pair never scored against the other: no best value is finite."
+    refuses(answer, *one_way, 4, because=because)
     apart = np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2]), np.ones(4)
     refuses(answer, *apart, 4, because="Two pairs never played each other: nothing compares them.")
 

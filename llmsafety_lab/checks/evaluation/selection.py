@@ -8,7 +8,7 @@ from llmsafety_lab.checking.answer import Answer
 from llmsafety_lab.checking.dice import Dice
 from llmsafety_lab.checking.exercise import Mutant, exercise
 from llmsafety_lab.checking.expect import Failed, expect, expect_close, expect_list, expect_number, expect_unchanged
-from llmsafety_lab.checks.evaluation.errors import PACKAGE, refuses, tensor, three
+from llmsafety_lab.checks.evaluation.uncertainty import PACKAGE, refuses, tensor, three
 from llmsafety_lab.statistics import mean_interval
 
 
@@ -42,6 +42,7 @@ def _drawn(dice: Dice) -> tuple[np.ndarray, np.ndarray]:
         Mutant("the last of equals", "int(means.argmax())", "len(means) - 1 - int(means[::-1].argmax())", "the first"),
         Mutant("level ignored", "found[winner, ~mask], level)", "found[winner, ~mask])", "level"),
         Mutant("shown on fresh items", "float(means[winner])", "float(found[winner, ~mask].mean())", "shown"),
+        Mutant("refuses two items", "(~mask).sum() < 2", "(~mask).sum() < 3", "Two are left"),
         Mutant("no items to choose by", "not mask.any() or (~mask).sum() < 2", "False", "ValueError"),
     ),
 )
@@ -85,7 +86,15 @@ def check_best(answer: Answer, dice: Dice) -> None:
     exact = tensor(mean_interval(scores[right, ~choosing], 0.8))
     expect_close(three(got[2], "the fresh score"), exact, "The fresh score at the level 0.8", hint="Pass the level on.")
     nearly = np.ones(36, dtype=bool)
-    nearly[3] = False
+    nearly[3:5] = False
+    scores[:, 3:5] = 0, 1
+    try:
+        got = expect_list(answer(scores, nearly), "What best_on_fresh returns", length=3)
+    except Failed as failed:
+        said = "Two are left to report on, and that is enough for an interval."
+        raise Failed(said, expected="(winner, shown, fresh)", got=failed.got or failed.message) from None
+    expect_close(three(got[2], "the fresh score"), tensor(mean_interval([0.0, 1.0])), "The fresh score of two items")
+    nearly[4] = True
     for mask, because in (
         (nearly, "One item is left to report on: it has no spread."),
         (~np.ones(36, dtype=bool), "There is no item to choose by."),

@@ -74,6 +74,12 @@ def _clustered(values: np.ndarray, clusters: list[str], level: float, slip: str 
         quantile = stats.t.ppf(level, freedom)
     if slip == "0.95":
         quantile = stats.t.ppf(0.975, freedom)
+    if slip == "items' factor":
+        error *= np.sqrt(n / (n - 1) * (g - 1) / g)
+    if slip == "order":
+        return [mean - quantile * error, mean, mean + quantile * error]
+    if slip == "half":
+        return [mean, quantile * error, quantile * error]
     return [mean, mean - quantile * error, mean + quantile * error]
 
 
@@ -86,6 +92,9 @@ SLIPS = {
     "means' error": "The error is that of the clusters' means, which only fits clusters of one size.",
     "factor": "The factor G / (G - 1) is missing: the deviations are from a mean of the same items, so they are "
     "too small.",
+    "items' factor": "Your factor has the number of items. It is G / (G - 1), with the number of clusters.",
+    "order": "The order is (mean, lower end, upper end).",
+    "half": "These are distances from the mean. The ends are mean minus and plus that distance.",
     "items": "Your t has items minus one degrees of freedom. What is drawn are clusters: take clusters minus one.",
     "normal": "You use the normal distribution's quantile. Few clusters want that of t, with clusters minus one.",
     "one side": "Your quantile leaves 1 - level on one side; half of that is left on each side.",
@@ -97,9 +106,9 @@ SLIPS = {
 }
 
 
-def drawn(dice: Dice, low: int = 6, high: int = 9) -> tuple[np.ndarray, list[str]]:
-    """Draw scores of 0 and 1 in clusters of several sizes, in any order."""
-    groups = dice.integer(low, high)
+def drawn(dice: Dice, whole: bool) -> tuple[np.ndarray, list[str]]:
+    """Draw scores in clusters of several sizes, in any order: of 0 and 1, or any numbers."""
+    groups = dice.integer(6, 9)
     sizes = [1, 5, *dice.integers(2, 6, groups - 2).tolist()]
     names = [f"passage {i}" for i, size in enumerate(sizes) for _ in range(size)]
     shared = np.repeat(dice.uniform(groups).numpy(), sizes)
@@ -107,6 +116,9 @@ def drawn(dice: Dice, low: int = 6, high: int = 9) -> tuple[np.ndarray, list[str
     order = torch.randperm(len(names), generator=dice.generator).tolist()
     values = values[order]
     values[:2] = 0, 1
+    if whole:
+        return values, [names[i] for i in order]
+    values += 0.5 * dice.uniform(len(names)).numpy()
     return values, [names[i] for i in order]
 
 
@@ -118,7 +130,7 @@ def drawn(dice: Dice, low: int = 6, high: int = 9) -> tuple[np.ndarray, list[str
     importance=5,
     minutes=12,
     answer="clustered_interval",
-    forbid=(f"{PACKAGE}.errors.clustered_interval", f"{PACKAGE}.errors.design_effect"),
+    forbid=(f"{PACKAGE}.uncertainty.clustered_interval", f"{PACKAGE}.uncertainty.design_effect"),
     mutants=(
         Mutant(
             "correlated questions treated as independent",
@@ -153,6 +165,19 @@ def drawn(dice: Dice, low: int = 6, high: int = 9) -> tuple[np.ndarray, list[str
             "own mean",
         ),
         Mutant("variance for error", "* error", "* error**2", "take the root"),
+        Mutant("factor of items", "count / (count - 1) * ", "len(found) / (len(found) - 1) * ", "number of items"),
+        Mutant(
+            "the mean between its ends",
+            "float(mean), float(mean - half), float(mean + half)",
+            "float(mean - half), float(mean), float(mean + half)",
+            "The order is",
+        ),
+        Mutant(
+            "whole numbers only",
+            "    found, codes = _scores(values, clusters)",
+            "    found, codes = _scores(np.asarray(values).astype(int), clusters)",
+            "whole numbers",
+        ),
         Mutant(
             "one cluster is enough",
             "    found, codes = _scores(values, clusters)",
@@ -171,9 +196,11 @@ def drawn(dice: Dice, low: int = 6, high: int = 9) -> tuple[np.ndarray, list[str
 )
 def check_clustered(answer: Answer, dice: Dice) -> None:
     for level in (0.95, 0.8):
-        values, clusters = drawn(dice)
+        values, clusters = drawn(dice, whole=level == 0.95)
         exact = _clustered(values, clusters, level)
         mistakes = {words: tensor(_clustered(values, clusters, level, slip)) for slip, words in SLIPS.items()}
+        cut = tensor(_clustered(np.trunc(values), clusters, level))
+        mistakes["Scores need not be whole numbers: you cut them to 0 and 1."] = cut
         mistakes = {words: value for words, value in mistakes.items() if not torch.allclose(value, tensor(exact))}
         called = answer.trace(values, clusters, level=level)
         what = f"the interval of {len(set(clusters))} clusters at the level {level}"
