@@ -45,7 +45,7 @@ def _p(published: np.ndarray, shuffled: np.ndarray, slip: str = "") -> float:
 
 
 def _drawn(dice: Dice, place: float) -> tuple[np.ndarray, np.ndarray]:
-    """Draw log-probabilities, two orders exactly as likely among them, where each mistake gives a p-value of its own."""
+    """Draw log-probabilities, two orders exactly as likely among them, where mistakes differ."""
     while True:
         shards, draws = dice.integer(4, 7), dice.integer(19, 39)
         shuffled = dice.integers(-60, -20, shards, draws).numpy().astype(float)
@@ -54,7 +54,8 @@ def _drawn(dice: Dice, place: float) -> tuple[np.ndarray, np.ndarray]:
         published = dice.integers(-60, -20, shards).numpy().astype(float)
         published[-1] += shuffled[:, order[at]].sum() - published.sum()
         shuffled[-1, order[at + 1]] += published.sum() - shuffled[:, order[at + 1]].sum()
-        if len({round(_p(published, shuffled, slip), 6) for slip in ("", *SLIPS)}) == len(SLIPS) + 1:
+        found = [round(_p(published, shuffled, slip), 6) for slip in ("", *SLIPS)]
+        if found.count(found[-1]) == 1 and found.count(found[1 + list(SLIPS).index("turned")]) == 1:
             return published, shuffled
 
 
