@@ -131,9 +131,9 @@ def check_kappa(answer: Answer, dice: Dice) -> None:
     exact = _kappa([str(v) for v in one], [str(v) for v in other])
     expect(abs(got - exact) < 1e-6, "Kappa of arrays of numbers is wrong.", expected=exact, got=got)
     mixed = [["no", "yes", "partly"][i] for i in dice.integers(0, 2, 12).tolist()] + ["yes", "no"]
-    for one, other in ((["no"] * len(mixed), mixed), (mixed, ["no"] * len(mixed))):
+    for pair in ((["no"] * len(mixed), mixed), (mixed, ["no"] * len(mixed))):
         try:
-            got = expect_number(answer(one, other), "Kappa where one rater is constant")
+            got = expect_number(answer(*pair), "Kappa where one rater is constant")
         except Failed as failed:
             said = "One of them says the same to all items, the other does not: kappa is 0, no error."
             raise Failed(said, expected=0.0, got=failed.got or failed.message) from None
