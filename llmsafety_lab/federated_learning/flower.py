@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -42,17 +42,15 @@ def client_app(
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        place, clients = (int(context.node_config[name]) for name in ("partition-id", "num-partitions"))
-        turn = int(message.content["config"]["server-round"])
-        weights = message.content["arrays"].to_torch_state_dict()["weights"]
+        place, clients = (cast(int, context.node_config[name]) for name in ("partition-id", "num-partitions"))
+        turn = cast(int, message.content["config"]["server-round"])
+        weights = message.content.array_records["arrays"].to_torch_state_dict()["weights"]
         torch.set_num_threads(1)
         own = client_of(place, clients)
         trained = local_training(network(), weights, own, recipe, (seed, turn, place))
-        content = {
-            "arrays": ArrayRecord({"weights": trained}),
-            "metrics": MetricRecord({"num-examples": len(own[1]), "process": os.getpid()}),
-        }
-        return Message(content=RecordDict(content), reply_to=message)
+        arrays = ArrayRecord({"weights": trained})
+        metrics = MetricRecord({"num-examples": len(own[1]), "process": os.getpid()})
+        return Message(content=RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
 
     return app
 

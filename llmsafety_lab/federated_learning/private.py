@@ -101,10 +101,10 @@ def private_federate(
     turn = 0
     while True:
         turn += 1
-        chosen = np.flatnonzero(generator.random(len(clients)) < probability)
+        chosen = np.flatnonzero(generator.random(len(clients)) < probability).tolist()
         updates = torch.zeros(len(chosen), len(weights), dtype=weights.dtype)
         for row, k in zip(updates, chosen, strict=True):
-            row.copy_(local_training(network, weights, clients[k], recipe, (seed, turn, int(k))) - weights)
+            row.copy_(local_training(network, weights, clients[k], recipe, (seed, turn, k)) - weights)
         drawn = torch.randn(weights.shape, generator=noise, dtype=weights.dtype)
         weights = weights + private_average(updates, bound, multiplier, probability * len(clients), drawn)
         yield weights

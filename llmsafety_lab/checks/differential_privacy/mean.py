@@ -115,8 +115,8 @@ def check_mean(answer: Answer, dice: Dice) -> None:
         hint = next((w for w, value in mistakes.items() if abs(got - value) < 1e-6 < abs(value - right)), "")
         hint = hint or "The clamped values' mean, plus draw times (high - low) / n / epsilon."
         expect(abs(got - right) < 1e-6, "The noisy mean is wrong.", expected=right, got=got, hint=hint)
-    values = dice.uniform(5).tolist()
-    refuses(answer, values, 0.0, 1.0, 0.0, 0.3, because="An epsilon of 0 needs infinite noise: refuse it.")
-    refuses(answer, values, 0.0, 1.0, -1.0, 0.3, because="A negative epsilon is no protection: refuse it.")
-    refuses(answer, values, 1.0, 1.0, 1.0, 0.3, because="A range has low below high.")
-    refuses(answer, values, 2.0, 1.0, 1.0, 0.3, because="A range has low below high.")
+    few = dice.uniform(5).tolist()
+    refuses(answer, few, 0.0, 1.0, 0.0, 0.3, because="An epsilon of 0 needs infinite noise: refuse it.")
+    refuses(answer, few, 0.0, 1.0, -1.0, 0.3, because="A negative epsilon is no protection: refuse it.")
+    refuses(answer, few, 1.0, 1.0, 1.0, 0.3, because="A range has low below high.")
+    refuses(answer, few, 2.0, 1.0, 1.0, 0.3, because="A range has low below high.")

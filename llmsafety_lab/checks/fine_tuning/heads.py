@@ -148,7 +148,7 @@ def check_predict(answer: Answer, dice: Dice) -> None:
         left = head.trace("predict", vectors, batch_size).modes
         one, two = (expect_tensor(head(vectors), (texts, classes), "What forward gives") for _ in range(2))
         expect(
-            left or not training or not torch.equal(one, two),
+            bool(left) or not training or not torch.equal(one, two),
             "After predict the module is in training mode, and dropout is off all the same.",
             hint="Two calls in training mode give the same answer. Switch dropout off by self.eval() alone: do not "
             "change the dropout layer, and leave it in forward.",

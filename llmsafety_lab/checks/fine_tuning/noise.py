@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,7 +23,8 @@ def _suspects(probabilities: Tensor, labels: Tensor, how: str = "") -> list[int]
     best, top = probabilities.max(1)
     of = {"predicted": top, "correct": torch.where(top == labels, labels, -1)}.get(how, labels)
     columns = best[:, None].expand_as(probabilities) if how == "best" else probabilities
-    average = {"median": np.median, "max": np.max}.get(how, np.mean)
+    averages: dict[str, Callable[[Any], Any]] = {"median": np.median, "max": np.max}
+    average = averages.get(how, np.mean)
     held = [columns[(of == c) if how != "all" else of >= 0, c].numpy() for c in range(classes)]
     thresholds = torch.tensor([float(average(one)) if one.size else 1.0 for one in held], dtype=torch.float64)
     if how == "half":
