@@ -89,7 +89,7 @@ def test_no_test_of_randomised_response_beats_the_bound(epsilon: float, delta: f
     left, caught = fpr, 0.0
     for p, q in zip(in_, out, strict=True):  # Neyman and Pearson: outcomes by falling ratio
         part = 1.0 if q <= left else left / q
-        caught, left = caught + part * p, left - part * q
+        caught, left = caught + part * p, max(0.0, left - part * q)
     assert float(largest_tpr(fpr, epsilon, delta)) == pytest.approx(caught, abs=1e-9)
 
 

@@ -177,7 +177,7 @@ def test_unknown_names():
 
 def test_entries_are_found_by_the_names_of_their_modules():
     neural = {"minilm", "reviews-classifier", "smollm2", "spacy-en"}
-    assert set(models.REGISTRY) == neural | {"glove", "profanity", "word2vec"}
+    assert set(models.REGISTRY) == neural | {"glove", "nanoguard", "profanity", "word2vec"}
     assert {"ag-news", "conll-sample", "news", "reviews"} < set(data.REGISTRY)
     for faces in (models, data, vocabularies):
         assert [entry.name for entry in faces.REGISTRY.values()] == list(faces.REGISTRY)
